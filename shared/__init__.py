@@ -1,0 +1,1 @@
+"""What both sides of the farm use; imports neither."""

@@ -1,0 +1,280 @@
+"""Every error the farm answers with: a stable code, an HTTP status, whether a retry can help.
+
+    FarmError
+    ├── RequestError                 the caller can mend it
+    │   ├── InvalidRequest           one or more fields are wrong
+    │   ├── MalformedBody            not JSON, not UTF-8
+    │   ├── BodyTooLarge
+    │   ├── TextTooLong
+    │   ├── UnsupportedMediaType
+    │   ├── UnknownVoice, UnknownEmotion
+    │   ├── ForbiddenAddress         a webhook address the farm will not call
+    │   ├── NotFound, MethodNotAllowed, LinkExpired, RangeNotSatisfiable
+    │   ├── IdempotencyConflict      same key or id, other body
+    │   └── WrongState               the job's state does not allow it
+    ├── Unavailable                  the farm can not serve this now
+    │   ├── StateStoreUnavailable    Redis
+    │   ├── ObjectStoreUnavailable   S3 or the local directory
+    │   ├── StateStoreFull, ObjectStoreFull
+    │   ├── NoVoiceReady             no worker has ever offered a voice
+    │   └── EngineUnavailable        files or libraries of an engine are missing or unfit
+    ├── SynthesisError               the text could not be spoken
+    │   ├── BadAudio                 the audio gate refused the wave
+    │   ├── SegmentLost              its worker died several times
+    │   └── EmptyAudio               nothing in the text can be spoken
+    ├── DeadlineExceeded             the job was not done in time
+    ├── ObjectMissing                an object that a record points at is not there
+    ├── WaitTimeout                  a call that had to wait for its audio waited too long
+    └── InternalError                a fault of ours
+"""
+
+from typing import Any, ClassVar
+
+
+class FarmError(Exception):
+    """An error with a stable code. `details` is shown to the caller, so no text or keys in it."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    title: ClassVar[str] = "Something went wrong on our side"
+
+    def __init__(self, message: str | None = None, **details: Any) -> None:
+        self.message = message or self.title
+        self.details = details
+        super().__init__(self.message)
+
+
+class InternalError(FarmError):
+    """A fault of ours; the log has the cause under the request's id."""
+
+
+class RequestError(FarmError):
+    """The caller can mend it."""
+
+    code = "invalid_request"
+    status = 400
+    title = "The request is not valid"
+
+
+class InvalidRequest(RequestError):
+    """One or more fields are wrong; `details["errors"]` names every one of them."""
+
+    status = 422
+
+
+class MalformedBody(RequestError):
+    """The body is not what its content type says."""
+
+    code = "malformed_body"
+    title = "The body could not be read"
+
+
+class BodyTooLarge(RequestError):
+    """The body is over the limit."""
+
+    code = "body_too_large"
+    status = 413
+    title = "The body is too large"
+
+
+class TextTooLong(RequestError):
+    """The text is over the limit."""
+
+    code = "text_too_long"
+    status = 413
+    title = "The text is too long"
+
+
+class UnsupportedMediaType(RequestError):
+    """The body's content type is not one this call reads."""
+
+    code = "unsupported_media_type"
+    status = 415
+    title = "This content type is not read here"
+
+
+class UnknownVoice(RequestError):
+    """No worker offers this voice; `details["voices"]` lists those that are."""
+
+    code = "unknown_voice"
+    status = 422
+    title = "No worker offers this voice"
+
+
+class UnknownEmotion(RequestError):
+    """The voice does not have this emotion; `details["emotions"]` lists those it has."""
+
+    code = "unknown_emotion"
+    status = 422
+    title = "The voice does not have this emotion"
+
+
+class ForbiddenAddress(RequestError):
+    """The webhook address is private, malformed or does not resolve."""
+
+    code = "forbidden_address"
+    status = 422
+    title = "The farm does not call this address"
+
+
+class NotFound(RequestError):
+    """There is nothing under this address."""
+
+    code = "not_found"
+    status = 404
+    title = "There is nothing here"
+
+
+class MethodNotAllowed(RequestError):
+    """The address exists, the method does not."""
+
+    code = "method_not_allowed"
+    status = 405
+    title = "This method is not allowed here"
+
+
+class LinkExpired(RequestError):
+    """A signed link is past its time or was changed."""
+
+    code = "link_expired"
+    status = 403
+    title = "The link has expired or was changed"
+
+
+class RangeNotSatisfiable(RequestError):
+    """The asked range lies outside the audio."""
+
+    code = "range_not_satisfiable"
+    status = 416
+    title = "The range lies outside the audio"
+
+
+class IdempotencyConflict(RequestError):
+    """The same key or id was used before with another body."""
+
+    code = "idempotency_conflict"
+    status = 409
+    title = "This key was used before with another body"
+
+
+class WrongState(RequestError):
+    """The job's state does not allow it."""
+
+    code = "wrong_state"
+    status = 409
+    title = "The job's state does not allow this"
+
+
+class Unavailable(FarmError):
+    """The farm can not serve this now; the same call may work later."""
+
+    code = "unavailable"
+    status = 503
+    retryable = True
+    title = "The farm can not serve this now"
+
+
+class StateStoreUnavailable(Unavailable):
+    """Redis does not answer."""
+
+    code = "state_store_unavailable"
+    title = "Redis does not answer"
+
+
+class StateStoreFull(Unavailable):
+    """Redis refuses writes: its memory or disk is full."""
+
+    code = "state_store_full"
+    title = "Redis has no room for more"
+
+
+class ObjectStoreUnavailable(Unavailable):
+    """The object store does not answer."""
+
+    code = "object_store_unavailable"
+    title = "The object store does not answer"
+
+
+class ObjectStoreFull(Unavailable):
+    """The object store has no room for more."""
+
+    code = "object_store_full"
+    title = "The object store has no room for more"
+
+
+class NoVoiceReady(Unavailable):
+    """No worker has ever offered a voice."""
+
+    code = "no_voice_ready"
+    title = "No worker has offered a voice yet"
+
+
+class EngineUnavailable(Unavailable):
+    """An engine's files or libraries are missing or unfit."""
+
+    code = "engine_unavailable"
+    title = "The speech engine can not run here"
+
+
+class SynthesisError(FarmError):
+    """The text could not be spoken."""
+
+    code = "synthesis_failed"
+    status = 422
+    retryable = True
+    title = "The text could not be spoken"
+
+
+class BadAudio(SynthesisError):
+    """The audio gate refused the wave; the message says why."""
+
+    code = "bad_audio"
+    title = "The engine made unusable audio"
+
+
+class SegmentLost(SynthesisError):
+    """Every worker that took this segment died."""
+
+    code = "segment_lost"
+    title = "Every worker that took this piece of the text died"
+
+
+class EmptyAudio(SynthesisError):
+    """Nothing in the text can be spoken."""
+
+    code = "empty_audio"
+    retryable = False
+    title = "Nothing in the text can be spoken"
+
+
+class DeadlineExceeded(FarmError):
+    """The job was not done by its deadline."""
+
+    code = "deadline_exceeded"
+    status = 504
+    title = "The job was not done by its deadline"
+
+
+class ObjectMissing(FarmError):
+    """An object that a record points at is not in the store."""
+
+    code = "object_missing"
+    status = 410
+    title = "The audio is no longer in the store"
+
+
+class WaitTimeout(Unavailable):
+    """A call that had to wait for its audio waited too long; the job goes on."""
+
+    code = "wait_timeout"
+    status = 504
+    title = "The audio was not ready in time"
+
+
+def all_errors() -> list[type[FarmError]]:
+    """Every error class, parents before children."""
+    found: list[type[FarmError]] = [FarmError]
+    for cls in found:
+        found.extend(sub for sub in cls.__subclasses__() if sub not in found)
+    return found

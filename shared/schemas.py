@@ -1,0 +1,165 @@
+"""The values both sides exchange: frozen dataclasses that dump to and load from plain JSON."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self
+
+from shared.states import JOB_TERMINAL, JobStatus, UnitKind
+
+AudioFormat = Literal["wav", "mp3", "flac", "ogg", "opus", "pcm"]
+Priority = Literal["high", "normal", "low"]
+WebhookEvent = Literal["started", "completed"]
+
+MEDIA_TYPES: dict[str, str] = {
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+    "flac": "audio/flac",
+    "ogg": "audio/ogg",
+    "opus": "audio/ogg; codecs=opus",
+    "pcm": "audio/L16",
+}
+
+
+class Plain:
+    """Dumps a dataclass to JSON-ready values and loads it back, ignoring fields it lacks."""
+
+    def dump(self) -> dict[str, Any]:
+        return asdict(self)  # type: ignore[call-overload,no-any-return]  # only dataclasses inherit
+
+    @classmethod
+    def load(cls, values: dict[str, Any]) -> Self:
+        known = {f.name for f in fields(cls)}  # type: ignore[arg-type]  # only dataclasses inherit
+        return cls(**{k: v for k, v in values.items() if k in known})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Voice(Plain):
+    """A name a user picks, with what it can do."""
+
+    name: str
+    engine: str
+    language: str
+    emotions: tuple[str, ...] = ("neutral",)
+    sample_rate_hz: int
+    revision: str
+    description: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobRequest(Plain):
+    """What was asked, without the text, which is kept beside it.
+
+    `speed` is a factor, `pitch` semitones, `volume` a gain factor, `sample_rate_hz` None for the
+    voice's own. `text_type` says how to read the text.
+    """
+
+    text_type: Literal["text", "ssml"] = "text"
+    voice: str
+    emotion: str = "neutral"
+    emotion_intensity: float = 1.0
+    speed: float = 1.0
+    pitch: float = 0.0
+    volume: float = 1.0
+    format: AudioFormat = "wav"
+    sample_rate_hz: int | None = None
+    captions: bool = False
+    priority: Priority = "normal"
+    webhook_url: str | None = None
+    webhook_events: tuple[str, ...] = ("completed",)
+    metadata: dict[str, str] = field(default_factory=dict)
+    retention_s: int = 86_400
+    deadline_s: int | None = None
+    cache: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentSpec(Plain):
+    """One segment as the plan stores it; `n_chars` is what fairness charges for it."""
+
+    index: int
+    start: int
+    end: int
+    spoken: str
+    symbols: str | None = None
+    emotion: str
+    emotion_intensity: float
+    silence_before_ms: int = 0
+    silence_after_ms: int = 0
+    n_chars: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SegmentResult(Plain):
+    """Where a finished segment's audio lies and how it came out.
+
+    `timings` are `[start, end, start_ms, end_ms]` rows, character offsets into `spoken`.
+    """
+
+    key: str
+    duration_ms: int
+    sample_rate_hz: int
+    synthesis_ms: int
+    worker: str
+    timings: tuple[tuple[int, int, int, int], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AudioResult(Plain):
+    """The finished audio of a job."""
+
+    key: str
+    duration_ms: int
+    size_bytes: int
+    sha256: str
+    format: AudioFormat
+    sample_rate_hz: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorInfo(Plain):
+    """Why a job, a segment or a delivery failed, as callers see it."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """One attempt at one unit. `attempt` is the fencing token every report must carry."""
+
+    job: str
+    unit: str
+    kind: UnitKind
+    attempt: int
+    tenant: str
+    request: JobRequest
+    spec: SegmentSpec | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A job as the store knows it. Times are milliseconds since the epoch, by Redis's clock."""
+
+    id: str
+    tenant: str
+    status: JobStatus
+    request: JobRequest
+    n_chars: int
+    segments_total: int | None
+    segments_done: int
+    audio_ms: int
+    synthesis_ms: int
+    position: int | None
+    created_ms: int
+    started_ms: int | None
+    first_audio_ms: int | None
+    finished_ms: int | None
+    expires_ms: int | None
+    audio: AudioResult | None
+    error: ErrorInfo | None
+    substitutions: tuple[dict[str, Any], ...] = ()
+    version: int = 0
+
+    @property
+    def finished(self) -> bool:
+        return self.status in JOB_TERMINAL

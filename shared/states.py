@@ -1,0 +1,50 @@
+"""States of jobs, segments and deliveries, with the sets the code asks about."""
+
+from enum import StrEnum
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+
+JOB_TERMINAL = frozenset(
+    {JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED, JobStatus.EXPIRED}
+)
+JOB_ACTIVE = frozenset(JobStatus) - JOB_TERMINAL
+
+
+class UnitStatus(StrEnum):
+    """A unit is one claimable piece of a job: its plan, a segment, or its assembly."""
+
+    DUE = "due"
+    CLAIMED = "claimed"
+    WAITING = "waiting"  # for its retry time
+    DONE = "done"
+    FAILED = "failed"
+
+
+class UnitKind(StrEnum):
+    PLAN = "plan"
+    SEGMENT = "segment"
+    ASSEMBLE = "assemble"
+
+
+class DeliveryStatus(StrEnum):
+    DUE = "due"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    DEAD = "dead"
+
+
+class Finish(StrEnum):
+    """What the farm answers to a worker that reports an outcome."""
+
+    ACCEPTED = "accepted"
+    REPEATED = "repeated"  # the same attempt has reported before
+    STALE = "stale"  # a newer attempt holds the unit
+    GONE = "gone"  # the job ended or was deleted

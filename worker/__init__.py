@@ -1,0 +1,1 @@
+"""The synthesis side of the farm: claims work, speaks it, stores the audio."""

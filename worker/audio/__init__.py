@@ -1,0 +1,1 @@
+"""Waves: gate, join, encode; pure, no network, store or queue."""

@@ -1,0 +1,1 @@
+"""From text to speakable segments; pure, no network, store or queue."""
