@@ -1,31 +1,31 @@
 """Every error the farm answers with: a stable code, an HTTP status, whether a retry can help.
 
-    FarmError
-    ├── RequestError                 the caller can mend it
-    │   ├── InvalidRequest           one or more fields are wrong
-    │   ├── MalformedBody            not JSON, not UTF-8
-    │   ├── BodyTooLarge
-    │   ├── TextTooLong
-    │   ├── UnsupportedMediaType
-    │   ├── UnknownVoice, UnknownEmotion
-    │   ├── ForbiddenAddress         a webhook address the farm will not call
-    │   ├── NotFound, MethodNotAllowed, LinkExpired, RangeNotSatisfiable
-    │   ├── IdempotencyConflict      same key or id, other body
-    │   └── WrongState               the job's state does not allow it
-    ├── Unavailable                  the farm can not serve this now
-    │   ├── StateStoreUnavailable    Redis
-    │   ├── ObjectStoreUnavailable   S3 or the local directory
-    │   ├── StateStoreFull, ObjectStoreFull
-    │   ├── NoVoiceReady             no worker has ever offered a voice
-    │   └── EngineUnavailable        files or libraries of an engine are missing or unfit
-    ├── SynthesisError               the text could not be spoken
-    │   ├── BadAudio                 the audio gate refused the wave
-    │   ├── SegmentLost              its worker died several times
-    │   └── EmptyAudio               nothing in the text can be spoken
-    ├── DeadlineExceeded             the job was not done in time
-    ├── ObjectMissing                an object that a record points at is not there
-    ├── WaitTimeout                  a call that had to wait for its audio waited too long
-    └── InternalError                a fault of ours
+FarmError
+├── RequestError                 the caller can mend it
+│   ├── InvalidRequest           one or more fields are wrong
+│   ├── MalformedBody            not JSON, not UTF-8
+│   ├── BodyTooLarge
+│   ├── TextTooLong
+│   ├── UnsupportedMediaType
+│   ├── UnknownVoice, UnknownEmotion
+│   ├── ForbiddenAddress         a webhook address the farm will not call
+│   ├── NotFound, MethodNotAllowed, LinkExpired, RangeNotSatisfiable
+│   ├── IdempotencyConflict      same key or id, other body
+│   └── WrongState               the job's state does not allow it
+├── Unavailable                  the farm can not serve this now
+│   ├── StateStoreUnavailable    Redis
+│   ├── ObjectStoreUnavailable   S3 or the local directory
+│   ├── StateStoreFull, ObjectStoreFull
+│   ├── NoVoiceReady             no worker has ever offered a voice
+│   └── EngineUnavailable        files or libraries of an engine are missing or unfit
+├── SynthesisError               the text could not be spoken
+│   ├── BadAudio                 the audio gate refused the wave
+│   ├── SegmentLost              its worker died several times
+│   └── EmptyAudio               nothing in the text can be spoken
+├── DeadlineExceeded             the job was not done in time
+├── ObjectMissing                an object that a record points at is not there
+├── WaitTimeout                  a call that had to wait for its audio waited too long
+└── InternalError                a fault of ours
 """
 
 from typing import Any, ClassVar

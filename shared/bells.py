@@ -1,0 +1,76 @@
+"""Bells: Celery messages that say "there is due work in this lane", and nothing more.
+
+A bell may vanish (the keeper rings again) or ring twice (the claim finds nothing).
+"""
+
+from celery import Celery
+from kombu import Queue
+
+from shared.settings import Settings
+
+WORK_TASK = "ttsfarm.work"
+DELIVER_TASK = "ttsfarm.deliver"
+DELIVER_QUEUE = "ttsfarm.deliver"
+
+
+def lane_queue(voice: str) -> str:
+    """The queue a voice's bells ring in."""
+    return f"ttsfarm.lane.{voice}"
+
+
+def celery_app(settings: Settings, *, main: str = "ttsfarm") -> Celery:
+    """A Celery app with the farm's settings; the reason for each stands beside it."""
+    app = Celery(main, broker=settings.redis_url.get_secret_value())
+    app.conf.update(
+        task_default_queue=DELIVER_QUEUE,
+        task_create_missing_queues=True,
+        task_ignore_result=True,  # a result backend costs a third more and nobody reads it
+        task_acks_late=True,  # with prefetch 1: a busy worker hoards no bell
+        worker_prefetch_multiplier=1,
+        task_reject_on_worker_lost=False,  # the lease recovers, counted
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "visibility_timeout": 60,  # only tidies up: no bell is work
+            "unacked_restore_interval": 5,
+            "priority_steps": [0],
+            "socket_timeout": 5,  # without it a half-open connection is never noticed
+            "socket_connect_timeout": 2,
+            "socket_keepalive": True,
+            "health_check_interval": 5,
+        },
+        worker_proc_alive_timeout=settings.load_timeout_s,  # a respawned child loads a model
+        worker_hijack_root_logger=False,
+        worker_cancel_long_running_tasks_on_connection_loss=False,
+        worker_send_task_events=False,
+        worker_enable_remote_control=False,
+    )
+    return app
+
+
+class Bells:
+    """Rings lanes through Celery's public API."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def ring(self, voice: str, times: int = 1) -> None:
+        """Say that `voice` has due work. A bell that can not be sent is left to the keeper."""
+        for _ in range(times):
+            self._send(WORK_TASK, lane_queue(voice), voice)
+
+    def ring_courier(self, times: int = 1) -> None:
+        """Say that deliveries are due."""
+        for _ in range(times):
+            self._send(DELIVER_TASK, DELIVER_QUEUE)
+
+    def _send(self, task: str, queue: str, *args: str) -> None:
+        try:
+            self._app.send_task(task, args=args, queue=queue, retry=False)
+        except self._app.connection_for_write().recoverable_connection_errors:
+            return  # the work is due in Redis; the keeper rings within its interval
+
+
+def worker_queues(voices: list[str]) -> list[Queue]:
+    """The queues a worker of these voices listens to."""
+    return [Queue(lane_queue(voice)) for voice in voices]

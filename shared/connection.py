@@ -1,0 +1,92 @@
+"""The one way to Redis: clients with bounded waits, Lua scripts by name, errors of our own.
+
+Every script is safe to repeat, so a call that timed out is tried again without harm.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+from redis import Redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.commands.core import Script
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,
+)
+from redis.retry import Retry
+
+from shared.errors import StateStoreFull, StateStoreUnavailable
+
+PREFIX = "ttsfarm:"
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3) -> "Redis[str]":
+    """A client that waits at most `timeout_s` for an answer, `retries` times."""
+    backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
+    return Redis.from_url(
+        url,
+        decode_responses=True,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=min(2.0, timeout_s),
+        socket_keepalive=True,
+        health_check_interval=5,
+        retry=Retry(backoff, retries),
+    )
+
+
+@contextmanager
+def state_store() -> Iterator[None]:
+    """Turns Redis's errors into ours; what is left is a fault of ours and passes."""
+    try:
+        yield
+    except (BusyLoadingError, ConnectionError, TimeoutError, ReadOnlyError) as error:
+        raise StateStoreUnavailable(retry_after_s=2) from error
+    except OutOfMemoryError as error:
+        raise StateStoreFull(retry_after_s=30) from error
+    except ResponseError as error:
+        if "OOM" in str(error) or "MISCONF" in str(error):
+            raise StateStoreFull(retry_after_s=30) from error
+        raise
+
+
+@cache
+def script_text(name: str) -> str:
+    """A script's source with the functions all scripts share put before it."""
+    shared = sorted((SCRIPTS / "lib").glob("*.lua"))
+    return "\n".join(path.read_text("utf-8") for path in [*shared, SCRIPTS / f"{name}.lua"])
+
+
+class Scripts:
+    """The Lua scripts of `shared/scripts`, called by name on one client.
+
+    A script gets the key prefix as `KEYS[1]`; every other key is made from it and the arguments.
+    """
+
+    def __init__(self, client: "Redis[str]", prefix: str = PREFIX) -> None:
+        self.client = client
+        self.prefix = prefix
+        self._loaded: dict[str, Script] = {}
+
+    def __call__(self, name: str, *args: str | int | float | bytes) -> Any:
+        """Run `name.lua`; raises `StateStoreUnavailable` or `StateStoreFull`."""
+        script = self._loaded.get(name)
+        if script is None:
+            script = self._loaded[name] = self.client.register_script(script_text(name))
+        with state_store():
+            return cast(Any, script(keys=[self.prefix], args=list(args)))
+
+    def key(self, *parts: str) -> str:
+        """A key under the prefix, its parts joined by colons."""
+        return self.prefix + ":".join(parts)
+
+
+__all__ = ["PREFIX", "RedisError", "Scripts", "connect", "script_text", "state_store"]

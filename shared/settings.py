@@ -1,0 +1,120 @@
+"""Every setting of the farm, typed, read once from the environment (`TTSFARM_<NAME>`)."""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Read from the environment; a value that does not fit is refused at start with its name."""
+
+    model_config = SettingsConfigDict(env_prefix="TTSFARM_", frozen=True, extra="forbid")
+
+    # Where state and audio live
+    redis_url: SecretStr = Field(
+        default=SecretStr("redis://127.0.0.1:6379/0"),
+        description="Redis with an append-only file; holds every job",
+    )
+    storage: Literal["local", "s3"] = Field(
+        default="local", description="Where audio is kept: a directory or an S3 store"
+    )
+    storage_dir: Path = Field(
+        default=Path("var/objects"), description="The directory of the local store"
+    )
+    s3_endpoint: str = Field(default="127.0.0.1:9000", description="S3 host and port")
+    s3_public_endpoint: str | None = Field(
+        default=None, description="S3 host and port as clients reach it, for presigned links"
+    )
+    s3_access_key: SecretStr = Field(default=SecretStr("minioadmin"), description="S3 access key")
+    s3_secret_key: SecretStr = Field(default=SecretStr("minioadmin"), description="S3 secret key")
+    s3_bucket: str = Field(default="ttsfarm", description="Bucket, made if absent")
+    s3_region: str = Field(default="us-east-1", description="S3 region")
+    s3_secure: bool = Field(default=False, description="Speak TLS to S3")
+    object_lifetime_days: int = Field(
+        default=30, ge=1, description="The store's own lifecycle rule deletes objects after this"
+    )
+
+    # The API
+    api_host: str = Field(default="127.0.0.1", description="Address the API listens on")
+    api_port: int = Field(default=8080, ge=0, le=65535, description="Port of the API")
+    api_threads: int = Field(
+        default=64, ge=1, description="Requests served at once, long polls included"
+    )
+    public_url: str | None = Field(
+        default=None, description="The farm's address as clients reach it, for links"
+    )
+    default_voice: str = Field(default="espeak-zh", description="Voice of a job that names none")
+    max_body_bytes: int = Field(default=4_000_000, ge=1000, description="Largest request body")
+    max_text_chars: int = Field(default=200_000, ge=1, description="Longest text of a job")
+    interactive_chars: int = Field(
+        default=300, ge=0, description="Texts up to this length go before long ones"
+    )
+    retention_s: int = Field(
+        default=86_400, ge=60, description="How long a finished job and its audio are kept"
+    )
+    link_lifetime_s: int = Field(default=3600, ge=1, description="How long a link to audio works")
+    max_wait_s: int = Field(default=60, ge=1, description="Longest long poll")
+    synthesize_wait_s: int = Field(
+        default=120, ge=1, description="How long the calls that answer with audio wait for it"
+    )
+
+    # Workers
+    voices: str = Field(
+        default="espeak", description="Engines or voices a worker offers, comma-separated"
+    )
+    threads: int = Field(default=1, ge=1, description="Compute threads of one worker process")
+    lease_s: float = Field(
+        default=10.0, gt=0, description="A worker silent for this long loses what it holds"
+    )
+    drain_s: float = Field(default=5.0, gt=0, description="How long one bell keeps a worker busy")
+    segment_timeout_s: float = Field(
+        default=120.0, gt=0, description="A segment that renders longer than this is given up"
+    )
+    max_attempts: int = Field(
+        default=4, ge=1, description="Tries of a segment that fails with an error"
+    )
+    max_losses: int = Field(
+        default=3, ge=1, description="Workers a segment may lose before its job fails"
+    )
+    keeper_interval_s: float = Field(
+        default=0.5, gt=0, description="How often lost bells, leases and retries are looked for"
+    )
+    load_timeout_s: float = Field(
+        default=300.0, gt=0, description="How long a model may take to load"
+    )
+    max_memory_mb: int = Field(
+        default=0, ge=0, description="A worker process above this restarts; 0 never"
+    )
+    metrics_port: int = Field(
+        default=0, ge=0, le=65535, description="Port of a worker's own metrics; 0 is off"
+    )
+    fake_cost_s_per_char: float = Field(
+        default=0.0, ge=0, description="What the fake engine's time costs, for load tests"
+    )
+
+    # Webhooks
+    webhook_timeout_s: float = Field(default=15.0, gt=0, description="Longest wait for a receiver")
+    webhook_delays_s: str = Field(
+        default="0,5,300,1800,7200,18000,36000,50400,72000,86400",
+        description="Seconds before each try of a delivery, comma-separated",
+    )
+    webhook_allow: str = Field(
+        default="",
+        description="Networks and hosts webhooks may reach although private, comma-separated",
+    )
+    webhook_host_limit: int = Field(
+        default=4, ge=1, description="Deliveries under way at once to one receiver"
+    )
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        default="INFO", description="What is logged"
+    )
+
+
+@cache
+def settings() -> Settings:
+    """This process's settings; the first call reads the environment."""
+    return Settings()
