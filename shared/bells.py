@@ -4,8 +4,6 @@ A bell may vanish (the keeper rings again) or ring twice (the claim finds nothin
 """
 
 from celery import Celery
-from kombu import Queue
-
 from shared.settings import Settings
 
 WORK_TASK = "ttsfarm.work"
@@ -69,8 +67,3 @@ class Bells:
             self._app.send_task(task, args=args, queue=queue, retry=False)
         except self._app.connection_for_write().recoverable_connection_errors:
             return  # the work is due in Redis; the keeper rings within its interval
-
-
-def worker_queues(voices: list[str]) -> list[Queue]:
-    """The queues a worker of these voices listens to."""
-    return [Queue(lane_queue(voice)) for voice in voices]

@@ -29,7 +29,7 @@ PREFIX = "ttsfarm:"
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
-def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3) -> "Redis[str]":
+def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3) -> Redis:
     """A client that waits at most `timeout_s` for an answer, `retries` times."""
     backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
     return Redis.from_url(
@@ -71,7 +71,7 @@ class Scripts:
     A script gets the key prefix as `KEYS[1]`; every other key is made from it and the arguments.
     """
 
-    def __init__(self, client: "Redis[str]", prefix: str = PREFIX) -> None:
+    def __init__(self, client: Redis, prefix: str = PREFIX) -> None:
         self.client = client
         self.prefix = prefix
         self._loaded: dict[str, Script] = {}
