@@ -1,0 +1,62 @@
+# One command from clone to speech: make up. One from clone to green tests: make check test.
+PYTHON ?= python3
+VENV   ?= .venv
+ARGS   ?=
+
+BIN   := $(VENV)/bin
+FARM  := $(VENV)/.farm
+DEV   := $(VENV)/.dev
+COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --quiet --extra worker --extra embedded
+
+.PHONY: help up test check fmt bench lock clean
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: $(FARM) ## Start the farm on this machine; make up ARGS="--port 8080 --data-dir /tmp/farm"
+	@exec $(BIN)/ttsfarm up $(ARGS)
+
+test: $(DEV) ## Run the tests; make test ARGS="-k embedded"
+	$(BIN)/pytest $(ARGS)
+
+check: $(DEV) ## Formatting, lint, types and who imports whom
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(DEV) ## Format and mend what can be mended by itself
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(DEV) ## Measure the farm beside bare Celery; writes benchmarks/results
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(DEV) ## Choose the newest allowed versions again and write requirements/*.txt
+	$(COMPILE) --upgrade -o requirements/farm.txt pyproject.toml requirements/build.in
+	$(COMPILE) --upgrade --extra dev -o requirements/dev.txt -c requirements/farm.txt pyproject.toml requirements/build.in
+
+clean: ## Remove what make made; jobs and audio under var/ stay
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# A stamp says which lock is installed, so that a second `make up` starts at once.
+$(FARM): requirements/farm.txt pyproject.toml | $(BIN)/python
+	$(call install,requirements/farm.txt)
+	@touch $@
+
+$(DEV): requirements/dev.txt pyproject.toml | $(BIN)/python
+	$(call install,requirements/dev.txt)
+	@touch $@ $(FARM)
+
+define install
+@echo "Installing $(1) into $(VENV) (once) ..."
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+endef
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "ttsfarm needs Python 3.11 or newer; '$(PYTHON)' is not. Install one, then: make up PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "No virtual environment could be made. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
