@@ -1,0 +1,104 @@
+"""Links the farm hands out: to a job, and to its audio until an hour has passed.
+
+Audio in an S3 store gets the store's own presigned link; audio in a local directory gets a link
+to the API, signed here and checked here.
+"""
+
+import hashlib
+import hmac
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from datetime import timedelta
+from ipaddress import ip_address
+from urllib.parse import quote, urlencode
+
+from shared.errors import LinkExpired
+from shared.schemas import Job
+from shared.settings import Settings
+from shared.storage import ObjectStore
+
+FILES_PATH = "/v1/files/"
+_PURPOSE = b"ttsfarm link 1\0"
+
+
+class Links:
+    """Makes links and checks those it signed; `secret` is the farm's, the same on every machine."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        secret: bytes,
+        store: ObjectStore | None = None,
+        *,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
+        self._base = public_url(settings)
+        self._lifetime_s = settings.link_lifetime_s
+        self._secret = secret
+        self._store = store
+        self._now_s = now_s
+
+    def job(self, job_id: str) -> str:
+        """The job's own address."""
+        return f"{self._base}/v1/jobs/{quote(job_id, safe='')}"
+
+    def audio(self, job: Job) -> str | None:
+        """A link that downloads the job's audio, or None while there is none."""
+        if job.audio is None:
+            return None
+        return self.download(job.audio.key, f"{job.id}.{job.audio.format}")
+
+    def download(self, key: str, filename: str) -> str:
+        """A link that downloads the object `key` as `filename` until the link's lifetime ends."""
+        if self._store is not None:
+            presigned = self._store.link(key, timedelta(seconds=self._lifetime_s), filename)
+            if presigned is not None:
+                return presigned
+        expires = str(int(self._now_s()) + self._lifetime_s)
+        query = {
+            "expires": expires,
+            "filename": filename,
+            "signature": self._sign(key, expires, filename),
+        }
+        return f"{self._base}{FILES_PATH}{quote(key)}?{urlencode(query, quote_via=quote)}"
+
+    def verify(self, key: str, expires: str | int, signature: str, filename: str = "") -> None:
+        """Return when this very link was signed here and its time has not come.
+
+        Raises `LinkExpired` otherwise. All four values are the link's, `key` and `filename`
+        after percent-decoding.
+        """
+        expected = self._sign(key, str(expires), filename)
+        if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
+            raise LinkExpired(
+                "The link was changed or is not one of this farm: ask for the job again, "
+                "its answer has a new one."
+            )
+        if int(expires) <= self._now_s():
+            raise LinkExpired(
+                "The link has expired: ask for the job again, its answer has a new one."
+            )
+
+    def _sign(self, key: str, expires: str, filename: str) -> str:
+        # Netstrings: no other key, time and name can make the same bytes.
+        parts = (value.encode("utf-8", "surrogatepass") for value in (key, expires, filename))
+        message = _PURPOSE + b"".join(b"%d:%b," % (len(part), part) for part in parts)
+        digest = hmac.new(self._secret, message, hashlib.sha256).digest()
+        return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def public_url(settings: Settings) -> str:
+    """The farm's address as clients reach it, without a slash at its end."""
+    if settings.public_url:
+        return settings.public_url.rstrip("/")
+    host = settings.api_host
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return f"http://{host}:{settings.api_port}"
+    if address.is_unspecified:
+        host = "127.0.0.1"
+    elif address.version == 6:
+        host = f"[{address}]"
+    return f"http://{host}:{settings.api_port}"
