@@ -4,6 +4,7 @@ A bell may vanish (the keeper rings again) or ring twice (the claim finds nothin
 """
 
 from celery import Celery
+
 from shared.settings import Settings
 
 WORK_TASK = "ttsfarm.work"

@@ -72,7 +72,7 @@ class Scripts:
     """
 
     def __init__(self, client: Redis, prefix: str = PREFIX) -> None:
-        self.client = client
+        self.client: Any = client  # redis-py types every answer as bytes or str; ours are str
         self.prefix = prefix
         self._loaded: dict[str, Script] = {}
 

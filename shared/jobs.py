@@ -1,0 +1,166 @@
+"""JobStore: what callers do with jobs. One method a transition, each one Lua script."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from shared.connection import Scripts, state_store
+from shared.errors import IdempotencyConflict, NotFound, WrongState
+from shared.records import pairs, read_job
+from shared.schemas import Job, JobRequest
+from shared.states import JobStatus
+
+PRIORITY_RANKS = {"high": 0, "normal": 1, "low": 2}
+PAGE_SCAN = 100  # records read at once while a filtered list looks for matches
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """A parsed request to speak `text`.
+
+    `fingerprint` is a digest of the whole request: the same key with another digest is refused.
+    """
+
+    id: str
+    tenant: str
+    request: JobRequest
+    text: str
+    fingerprint: str
+    idempotency_key: str | None = None
+    interactive: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Submitted:
+    """`created` is False when the job was already there under this key or id."""
+
+    job: Job
+    created: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFilter:
+    """Which jobs a list shows; empty fields let all through."""
+
+    statuses: frozenset[JobStatus] = frozenset()
+    voice: str | None = None
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def matches(self, job: Job) -> bool:
+        if self.statuses and job.status not in self.statuses:
+            return False
+        if self.voice and job.request.voice != self.voice:
+            return False
+        return all(job.request.metadata.get(k) == v for k, v in self.metadata.items())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Page:
+    """Jobs, newest first; `next_cursor` is None on the last page."""
+
+    jobs: tuple[Job, ...]
+    next_cursor: str | None
+
+
+class JobStore:
+    """Jobs as a tenant sees them; another tenant's job is not found."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    def submit(self, submission: Submission) -> Submitted:
+        """Accept a job, or answer the one this key or id made before.
+
+        Raises `IdempotencyConflict` when that one had another body.
+        """
+        request = submission.request
+        bulk = request.priority == "low" or not submission.interactive
+        deadline_ms = request.deadline_s * 1000 if request.deadline_s else ""
+        outcome, job_id = self._scripts(
+            "submit",
+            submission.id,
+            submission.tenant,
+            submission.idempotency_key or "",
+            submission.fingerprint,
+            json.dumps(request.dump(), ensure_ascii=False),
+            submission.text,
+            request.voice,
+            "bulk" if bulk and request.priority != "high" else "interactive",
+            PRIORITY_RANKS[request.priority],
+            len(submission.text),
+            request.retention_s * 1000,
+            deadline_ms,
+            request.webhook_url or "",
+            ",".join(request.webhook_events),
+        )
+        if outcome == "conflict":
+            raise IdempotencyConflict(
+                "This idempotency key or id was used before with another body; "
+                "send the same body again, or choose a new key"
+            )
+        return Submitted(job=self.job(submission.tenant, job_id), created=outcome == "created")
+
+    def job(self, tenant: str, job_id: str) -> Job:
+        """A job by id; raises `NotFound`."""
+        answer = self._scripts("show", job_id, tenant)
+        if not answer:
+            raise NotFound(f"There is no job {job_id!r}; it may have expired or been deleted")
+        position, *record = answer
+        return read_job(pairs(record), position if position > 0 else None)
+
+    def page(
+        self, tenant: str, *, cursor: str | None = None, limit: int = 20, only: JobFilter
+    ) -> Page:
+        """Jobs newest first, starting after `cursor`."""
+        found: list[Job] = []
+        for job in self._newest(tenant, cursor):
+            if only.matches(job):
+                found.append(job)
+            if len(found) > limit:
+                last = found[limit - 1]
+                return Page(jobs=tuple(found[:limit]), next_cursor=f"{last.created_ms}.{last.id}")
+        return Page(jobs=tuple(found), next_cursor=None)
+
+    def _newest(self, tenant: str, cursor: str | None) -> Iterator[Job]:
+        index, client = self._scripts.key("jobs", tenant), self._scripts.client
+        ceiling, _, after = (cursor or "+inf.").partition(".")
+        start = 0
+        while True:
+            with state_store():
+                rows = client.zrevrangebyscore(
+                    index, ceiling, "-inf", start=start, num=PAGE_SCAN, withscores=True
+                )
+                pipe = client.pipeline(transaction=False)
+                for job_id, _score in rows:
+                    pipe.hgetall(self._scripts.key("job", job_id))
+                records = pipe.execute()
+            for (job_id, score), record in zip(rows, records, strict=True):
+                seen = after and f"{score:.0f}" == ceiling and job_id >= after
+                if record and not seen:
+                    yield read_job(record)
+            if len(rows) < PAGE_SCAN:
+                return
+            start += PAGE_SCAN
+
+    def cancel(self, tenant: str, job_id: str) -> Job:
+        """Cancel an active job; a canceled one stays as it is, another ended one is refused."""
+        self._change("cancel", tenant, job_id)
+        return self.job(tenant, job_id)
+
+    def retry(self, tenant: str, job_id: str) -> Job:
+        """Run what is not done of a failed, canceled or expired job again."""
+        deadline_s = self.job(tenant, job_id).request.deadline_s
+        self._change("retry", tenant, job_id, deadline_s * 1000 if deadline_s else "")
+        return self.job(tenant, job_id)
+
+    def delete(self, tenant: str, job_id: str) -> None:
+        """Remove a job's record now and its objects within moments; cancels it first."""
+        self._change("delete", tenant, job_id)
+
+    def _change(self, script: str, tenant: str, job_id: str, *args: str | int) -> None:
+        outcome = self._scripts(script, job_id, tenant, *args)
+        if outcome == "gone":
+            raise NotFound(f"There is no job {job_id!r}; it may have expired or been deleted")
+        if outcome in ("ended", "active"):
+            status = self.job(tenant, job_id).status
+            raise WrongState(f"The job is {status}; {script} does not apply to it")

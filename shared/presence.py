@@ -1,0 +1,126 @@
+"""PresenceStore: which workers live, which voices they offer, how each lane stands."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.bells import lane_queue
+from shared.connection import Scripts, state_store
+from shared.schemas import Plain, Voice
+
+PRESENCE_S = 10.0  # a worker unheard of for this long counts as gone
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerPresence(Plain):
+    """A worker as it last announced itself. Times are milliseconds since the epoch."""
+
+    id: str
+    host: str
+    pid: int
+    voices: tuple[Voice, ...]
+    ready: bool
+    started_ms: int
+    seen_ms: int = 0
+    holding: tuple[str, ...] = ()
+    rss_bytes: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownVoice:
+    """A voice some worker has offered, and how many offer it now."""
+
+    voice: Voice
+    ready_workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LaneState:
+    """One voice's lane: units due by class, age of the oldest head, units claimed."""
+
+    voice: str
+    depth_interactive: int
+    depth_bulk: int
+    waiting_s: float
+    claimed: int
+    bells: int
+    workers: int
+
+    @property
+    def depth(self) -> int:
+        return self.depth_interactive + self.depth_bulk
+
+
+def _read_voice(values: dict[str, Any]) -> Voice:
+    return Voice.load({**values, "emotions": tuple(values["emotions"])})
+
+
+def _read_worker(text: str, seen_ms: float) -> WorkerPresence:
+    values = json.loads(text)
+    values["voices"] = tuple(_read_voice(v) for v in values["voices"])
+    values["holding"] = tuple(values["holding"])
+    values["seen_ms"] = int(seen_ms)
+    return WorkerPresence.load(values)
+
+
+class PresenceStore:
+    """Announcements of workers and the views made of them."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    def announce(self, presence: WorkerPresence, ttl_s: float = PRESENCE_S) -> None:
+        """Say that a worker is here; forgotten after `ttl_s` unless said again."""
+        flat: list[str] = []
+        for voice in presence.voices if presence.ready else ():
+            flat += [voice.name, json.dumps(voice.dump(), ensure_ascii=False)]
+        record = json.dumps(presence.dump(), ensure_ascii=False)
+        self._scripts("announce", presence.id, record, int(ttl_s * 1000), *flat)
+
+    def leave(self, worker_id: str, voices: Sequence[str]) -> None:
+        """Say that a worker has stopped."""
+        self._scripts("leave", worker_id, *voices)
+
+    def workers(self) -> list[WorkerPresence]:
+        """Every live worker, by id."""
+        client, key = self._scripts.client, self._scripts.key
+        with state_store():
+            seen = client.zrange(key("workers"), 0, -1, withscores=True)
+            records = client.mget([key("worker", name) for name, _ in seen]) if seen else []
+        live = [
+            _read_worker(record, seen_ms)
+            for (_, seen_ms), record in zip(seen, records, strict=True)
+            if record
+        ]
+        return sorted(live, key=lambda worker: worker.id)
+
+    def voices(self) -> list[KnownVoice]:
+        """Every voice ever offered, by name."""
+        with state_store():
+            records = self._scripts.client.hgetall(self._scripts.key("voices"))
+        ready: dict[str, int] = {}
+        for worker in self.workers():
+            for voice in worker.voices if worker.ready else ():
+                ready[voice.name] = ready.get(voice.name, 0) + 1
+        return [
+            KnownVoice(voice=_read_voice(json.loads(text)), ready_workers=ready.get(name, 0))
+            for name, text in sorted(records.items())
+        ]
+
+    def lanes(self) -> list[LaneState]:
+        """Every lane that ever had work or a worker, by voice."""
+        rows = self._scripts("lanes", int(PRESENCE_S * 1000), lane_queue(""))
+        states = [
+            LaneState(
+                voice=voice,
+                depth_interactive=interactive,
+                depth_bulk=bulk,
+                waiting_s=waiting_ms / 1000,
+                claimed=claimed,
+                bells=bells,
+                workers=workers,
+            )
+            for voice, interactive, bulk, waiting_ms, claimed, bells, workers in rows
+        ]
+        return sorted(states, key=lambda lane: lane.voice)

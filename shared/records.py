@@ -1,0 +1,49 @@
+"""Job records as the scripts keep them, read into the values the code uses."""
+
+import json
+from collections.abc import Mapping, Sequence
+
+from shared.schemas import AudioResult, ErrorInfo, Job, JobRequest
+from shared.states import JobStatus
+
+
+def read_request(text: str) -> JobRequest:
+    """A stored request; lists become the tuples the dataclass holds."""
+    values = json.loads(text)
+    values["webhook_events"] = tuple(values.get("webhook_events", ()))
+    return JobRequest.load(values)
+
+
+def _number(record: Mapping[str, str], name: str) -> int | None:
+    return int(float(record[name])) if name in record else None
+
+
+def read_job(record: Mapping[str, str], position: int | None = None) -> Job:
+    """A job from its Redis hash; `position` is its place among those not yet started."""
+    audio, error = record.get("audio"), record.get("error")
+    return Job(
+        id=record["id"],
+        tenant=record["tenant"],
+        status=JobStatus(record["status"]),
+        request=read_request(record["request"]),
+        n_chars=int(record["n_chars"]),
+        segments_total=_number(record, "segments_total"),
+        segments_done=int(record["segments_done"]),
+        audio_ms=int(record["audio_ms"]),
+        synthesis_ms=int(record["synthesis_ms"]),
+        position=position,
+        created_ms=int(float(record["created_ms"])),
+        started_ms=_number(record, "started_ms"),
+        first_audio_ms=_number(record, "first_audio_ms"),
+        finished_ms=_number(record, "finished_ms"),
+        expires_ms=_number(record, "expires_ms"),
+        audio=AudioResult.load(json.loads(audio)) if audio else None,
+        error=ErrorInfo.load(json.loads(error)) if error else None,
+        substitutions=tuple(json.loads(record.get("substitutions") or "[]")),
+        version=int(record["version"]),
+    )
+
+
+def pairs(flat: Sequence[str]) -> dict[str, str]:
+    """A flat `field, value, ...` answer as a dict."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))

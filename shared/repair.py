@@ -1,0 +1,67 @@
+"""RepairStore: what the keeper does. Bounded batches; running any of it twice is harmless."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from shared.connection import Scripts, state_store
+from shared.errors import DeadlineExceeded, SegmentLost
+from shared.settings import Settings
+from shared.work import error_info
+
+BATCH = 200
+
+
+@dataclass(frozen=True, kw_only=True)
+class Garbage:
+    """Objects nobody needs any more, by the prefix of their keys; `entry` names it in Redis."""
+
+    entry: str
+    prefix: str
+
+
+class RepairStore:
+    """Puts back what silent workers held, what is due again, and clears what has expired."""
+
+    def __init__(self, scripts: Scripts, settings: Settings) -> None:
+        self._scripts = scripts
+        self._max_losses = settings.max_losses
+
+    def lead(self, keeper: str, lease_s: float) -> bool:
+        """Whether `keeper` is the one keeper now, for `lease_s`."""
+        return bool(self._scripts("lead", keeper, int(lease_s * 1000)))
+
+    def expire_leases(self) -> int:
+        """Units of silent workers become due; answers how many."""
+        lost = SegmentLost(
+            f"{self._max_losses} workers died while they held this piece of the text"
+        )
+        error = json.dumps(error_info(lost).dump())
+        return len(self._scripts("sweep_leases", BATCH, self._max_losses, error))
+
+    def release_retries(self) -> int:
+        """Units whose retry time has come become due; answers how many."""
+        return len(self._scripts("sweep_retries", BATCH))
+
+    def expire_jobs(self) -> tuple[int, int]:
+        """Jobs past their deadline expire, past their retention go: how many of each."""
+        error = json.dumps(error_info(DeadlineExceeded()).dump())
+        expired, removed = self._scripts("sweep_jobs", BATCH, error)
+        return expired, removed
+
+    def garbage(self) -> list[Garbage]:
+        """Prefixes whose objects are to be deleted now."""
+        with state_store():
+            seconds, micros = self._scripts.client.time()
+            now_ms = seconds * 1000 + micros // 1000
+            entries = self._scripts.client.zrangebyscore(
+                self._scripts.key("garbage"), "-inf", now_ms, start=0, num=BATCH
+            )
+        return [Garbage(entry=e, prefix=e.rpartition("|")[0]) for e in entries]
+
+    def discarded(self, garbage: Iterable[Garbage]) -> None:
+        """The objects of `garbage` are deleted."""
+        entries = [g.entry for g in garbage]
+        if entries:
+            with state_store():
+                self._scripts.client.zrem(self._scripts.key("garbage"), *entries)

@@ -1,0 +1,10 @@
+-- A job is canceled; what is being rendered stops at its next beat.
+-- ARGV: job, tenant
+-- Answers "accepted" | "repeated" | "ended" | "gone".
+
+local job = load_job(ARGV[1])
+if not job or job.tenant ~= ARGV[2] then return "gone" end
+if job.status == "canceled" then return "repeated" end
+if not job.active then return "ended" end
+end_job(job, "canceled")
+return "accepted"

@@ -1,0 +1,94 @@
+-- A worker takes the most urgent due work of a lane, fairly: interactive before bulk by weight,
+-- tenants in turn charged in characters, priorities and age within a tenant.
+-- ARGV: worker, voice, how many segments at most, lease ms
+-- Answers a list of {job, unit, attempt, tenant, request, spec or ""}: one plan, one assembly,
+-- or up to that many segments.
+
+local worker, voice, limit, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local INTERACTIVE_SHARE = 4 -- of five claims, when both classes wait
+local BULK_PATIENCE_MS = 30000
+local turn_key = P .. "lane:" .. voice .. ":turn"
+local now = now_ms()
+
+local function classes()
+  local turn = redis.call("HINCRBY", turn_key, "claims", 1)
+  local served = tonumber(redis.call("HGET", turn_key, "bulk_ms") or now)
+  if turn % (INTERACTIVE_SHARE + 1) == 0 or now - served > BULK_PATIENCE_MS then
+    return {"bulk", "interactive"}
+  end
+  return CLASSES
+end
+
+local function retire(class, tenant)
+  redis.call("LREM", lane_key(voice, class, "ring"), 1, tenant)
+  redis.call("HDEL", lane_key(voice, class, "credit"), tenant)
+end
+
+-- The next due member of a class and its tenant, without taking it.
+local function peek(class)
+  local ring, credit = lane_key(voice, class, "ring"), lane_key(voice, class, "credit")
+  while true do
+    local tenant = redis.call("LINDEX", ring, 0)
+    if not tenant then return nil end
+    local member = redis.call("ZRANGE", lane_key(voice, class, "due:" .. tenant), 0, 0)[1]
+    if not member then
+      retire(class, tenant)
+    elseif tonumber(redis.call("HGET", credit, tenant)) > 0 then
+      return member, tenant
+    else
+      redis.call("HINCRBY", credit, tenant, QUANTUM)
+      redis.call("LMOVE", ring, ring, "LEFT", "RIGHT")
+    end
+  end
+end
+
+local function take(class, tenant, job, unit, u)
+  redis.call("ZREM", lane_key(voice, class, "due:" .. tenant), job.id .. "|" .. unit)
+  redis.call("HINCRBY", lane_key(voice, class, "credit"), tenant, -math.max(1, u.c))
+  if class == "bulk" then redis.call("HSET", turn_key, "bulk_ms", now) end
+  u.s, u.a, u.w = "claimed", u.a + 1, worker
+  save_unit(job.id, unit, u)
+  redis.call("SADD", job_key(job.id, "held"), unit)
+  redis.call("ZADD", leases_key(voice), now + lease_ms, job.id .. "|" .. unit)
+  if job.status == "queued" then
+    job.status = "running"
+    redis.call("HSET", job_key(job.id), "status", "running")
+    redis.call("HSETNX", job_key(job.id), "started_ms", now)
+    redis.call("ZREM", lane_key(voice, class, "queued"), job.id)
+    post(job, "started")
+    touch(job)
+  end
+  return {job.id, unit, u.a, tenant, redis.call("HGET", job_key(job.id), "request"),
+    redis.call("HGET", job_key(job.id, "specs"), unit) or ""}
+end
+
+local function is_segment(unit)
+  return unit ~= "plan" and unit ~= "assemble"
+end
+
+-- Takes one unit; answers it, or nil when nothing that may join the batch is due.
+local function take_next(batch)
+  for _, class in ipairs(classes()) do
+    local member, tenant = peek(class)
+    while member do
+      local id, unit = string.match(member, "^(.*)|(.*)$")
+      local job, u = load_job(id), load_unit(id, unit)
+      if job and job.active and u and u.s == "due" then
+        local alone = not is_segment(unit) or u.l > 0 -- what killed a worker goes by itself
+        if alone and #batch > 0 then return nil, true end
+        return take(class, tenant, job, unit, u), alone
+      end
+      redis.call("ZREM", lane_key(voice, class, "due:" .. tenant), member)
+      member, tenant = peek(class)
+    end
+  end
+  return nil, true
+end
+
+local batch, last = {}, false
+while #batch < limit and not last do
+  local taken
+  taken, last = take_next(batch)
+  if taken then batch[#batch + 1] = taken end
+end
+return batch

@@ -1,0 +1,9 @@
+-- A job's record is removed; one that still runs is canceled first. Its objects are garbage.
+-- ARGV: job, tenant
+-- Answers "accepted" | "gone".
+
+local job = load_job(ARGV[1])
+if not job or job.tenant ~= ARGV[2] then return "gone" end
+if job.active then end_job(job, "canceled") end
+purge(job)
+return "accepted"

@@ -1,0 +1,27 @@
+-- Every lane: what is due and since when, what is claimed, bells that wait, workers that listen.
+-- ARGV: ms after which a silent worker counts as gone, the start of the bell queues' names
+-- Answers a list of {voice, interactive due, bulk due, waiting ms, claimed, bells, workers}.
+
+local now, rows = now_ms(), {}
+
+local function class_state(voice, class)
+  local depth, since = 0, now
+  for _, tenant in ipairs(redis.call("LRANGE", lane_key(voice, class, "ring"), 0, -1)) do
+    local due = lane_key(voice, class, "due:" .. tenant)
+    depth = depth + redis.call("ZCARD", due)
+    local head = redis.call("ZRANGE", due, 0, 0)[1]
+    local id, unit = string.match(head or "", "^(.*)|(.*)$")
+    local u = id and load_unit(id, unit)
+    if u and u.d and u.d < since then since = u.d end
+  end
+  return depth, now - since
+end
+
+for _, voice in ipairs(redis.call("SMEMBERS", P .. "lanes")) do
+  local interactive, interactive_ms = class_state(voice, "interactive")
+  local bulk, bulk_ms = class_state(voice, "bulk")
+  rows[#rows + 1] = {voice, interactive, bulk, math.max(interactive_ms, bulk_ms),
+    redis.call("ZCARD", leases_key(voice)), redis.call("LLEN", ARGV[2] .. voice),
+    redis.call("ZCOUNT", P .. "lane:" .. voice .. ":workers", now - tonumber(ARGV[1]), "+inf")}
+end
+return rows

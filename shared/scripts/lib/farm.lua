@@ -1,0 +1,164 @@
+-- What every script shares: keys, units, the due lists and the end of a job.
+--
+-- job:<id>                       HASH    the job's record
+-- job:<id>:text                  STRING  its text
+-- job:<id>:units                 HASH    unit -> {s status, a attempt, e errors, l losses,
+--                                        c characters, d due since ms}
+-- job:<id>:specs                 HASH    segment unit -> what to speak
+-- job:<id>:results               HASH    segment unit -> where its audio lies
+-- job:<id>:held                  SET     units claimed now
+-- jobs:<tenant>                  ZSET    job -> created ms
+-- idempotency:<tenant>:<key>     STRING  job
+-- lanes                          SET     voices that ever had work
+-- lane:<voice>:<class>:ring      LIST    tenants with due work, the next one first
+-- lane:<voice>:<class>:credit    HASH    tenant -> characters it may still claim this turn
+-- lane:<voice>:<class>:due:<tenant>  ZSET  "<job>|<unit>" -> order
+-- lane:<voice>:<class>:queued    ZSET    jobs nobody has claimed from -> order
+-- lane:<voice>:leases            ZSET    "<job>|<unit>" -> lease's end ms
+-- lane:<voice>:workers           ZSET    worker -> last seen ms
+-- retries                        ZSET    "<job>|<unit>" -> due again ms
+-- deadlines, retention           ZSET    job -> ms
+-- garbage                        ZSET    "<object prefix>|<pass>" -> ms
+-- delivery:<id>, deliveries:due, deliveries:of:<tenant>   the webhook outbox
+
+local P = KEYS[1]
+local CLASSES = {"interactive", "bulk"}
+local TERMINAL = {succeeded = true, failed = true, canceled = true, expired = true}
+local QUANTUM = 400 -- characters a tenant's turn adds; above any segment's, so a turn serves one
+
+local function now_ms()
+  local t = redis.call("TIME")
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function job_key(id, part)
+  return P .. "job:" .. id .. (part and (":" .. part) or "")
+end
+
+local function lane_key(voice, class, part)
+  return P .. "lane:" .. voice .. ":" .. class .. ":" .. part
+end
+
+local function leases_key(voice)
+  return P .. "lane:" .. voice .. ":leases"
+end
+
+local function load_job(id)
+  local v = redis.call("HMGET", job_key(id), "status", "voice", "class", "tenant", "order",
+    "webhook_url", "webhook_events", "round", "retention_ms", "segments_total", "idempotency_key",
+    "started_ms")
+  if not v[1] then return nil end
+  return {id = id, status = v[1], voice = v[2], class = v[3], tenant = v[4], order = tonumber(v[5]),
+    webhook_url = v[6], webhook_events = v[7], round = tonumber(v[8]), retention_ms = tonumber(v[9]),
+    segments_total = tonumber(v[10] or nil), idempotency_key = v[11], started_ms = v[12],
+    active = not TERMINAL[v[1]]}
+end
+
+local function touch(job)
+  local version = redis.call("HINCRBY", job_key(job.id), "version", 1)
+  redis.call("PUBLISH", P .. "events", job.id .. "|" .. version)
+end
+
+local function load_unit(id, unit)
+  local text = redis.call("HGET", job_key(id, "units"), unit)
+  return text and cjson.decode(text) or nil
+end
+
+local function save_unit(id, unit, u)
+  redis.call("HSET", job_key(id, "units"), unit, cjson.encode(u))
+end
+
+-- Assembling ends a job, so it goes before the same job's other units.
+local function due_order(job, unit)
+  return job.order + (unit == "assemble" and 0 or 1)
+end
+
+local function push_due(job, unit, u)
+  local ring, credit = lane_key(job.voice, job.class, "ring"), lane_key(job.voice, job.class, "credit")
+  u.s, u.d = "due", now_ms()
+  save_unit(job.id, unit, u)
+  redis.call("ZADD", lane_key(job.voice, job.class, "due:" .. job.tenant), due_order(job, unit),
+    job.id .. "|" .. unit)
+  if redis.call("HSETNX", credit, job.tenant, QUANTUM) == 1 then
+    redis.call("RPUSH", ring, job.tenant)
+  end
+  redis.call("SADD", P .. "lanes", job.voice)
+end
+
+local function let_go(job, unit)
+  redis.call("ZREM", leases_key(job.voice), job.id .. "|" .. unit)
+  redis.call("SREM", job_key(job.id, "held"), unit)
+end
+
+-- Answers the unit when this attempt still holds it, else nil and why not.
+local function held_by(job, unit, attempt)
+  if not job or not job.active then return nil, "gone" end
+  local u = load_unit(job.id, unit)
+  if not u then return nil, "gone" end
+  if u.a ~= attempt then return nil, "stale" end
+  if u.s == "done" then return nil, "repeated" end
+  if u.s ~= "claimed" then return nil, "stale" end
+  return u, nil
+end
+
+local function make_assembly_due(job)
+  if not job.segments_total then return false end
+  if redis.call("HLEN", job_key(job.id, "results")) ~= job.segments_total then return false end
+  local u = load_unit(job.id, "assemble") or {a = 0, e = 0, l = 0, c = 1}
+  if u.s then return false end
+  push_due(job, "assemble", u)
+  return true
+end
+
+local function post(job, event)
+  if not job.webhook_url or job.webhook_url == "" then return end
+  if not string.find("," .. job.webhook_events .. ",", "," .. event .. ",", 1, true) then return end
+  local id = "msg_" .. job.id .. "_" .. event
+  if job.round > 0 then id = id .. "_" .. job.round end
+  local now = now_ms()
+  if redis.call("EXISTS", P .. "delivery:" .. id) == 1 then return end
+  redis.call("HSET", P .. "delivery:" .. id, "id", id, "job", job.id, "tenant", job.tenant,
+    "event", event, "url", job.webhook_url, "status", "due", "attempts", 0, "created_ms", now,
+    "job_status", job.status)
+  redis.call("ZADD", P .. "deliveries:due", now, id)
+  redis.call("ZADD", P .. "deliveries:of:" .. job.tenant, now, id)
+end
+
+local function discard(prefix, after_ms)
+  redis.call("ZADD", P .. "garbage", now_ms() + after_ms, prefix .. "|" .. after_ms)
+end
+
+-- The one way into a terminal state.
+local function end_job(job, status, error)
+  local now = now_ms()
+  job.status, job.active = status, false
+  redis.call("HSET", job_key(job.id), "status", status, "finished_ms", now,
+    "expires_ms", now + job.retention_ms)
+  if error then redis.call("HSET", job_key(job.id), "error", error) end
+  for _, unit in ipairs(redis.call("SMEMBERS", job_key(job.id, "held"))) do
+    redis.call("ZREM", leases_key(job.voice), job.id .. "|" .. unit)
+  end
+  redis.call("DEL", job_key(job.id, "held"))
+  redis.call("ZREMRANGEBYSCORE", lane_key(job.voice, job.class, "due:" .. job.tenant),
+    job.order, job.order + 1)
+  redis.call("ZREM", lane_key(job.voice, job.class, "queued"), job.id)
+  redis.call("ZREM", P .. "deadlines", job.id)
+  redis.call("ZADD", P .. "retention", now + job.retention_ms, job.id)
+  if status == "succeeded" then discard("jobs/" .. job.id .. "/segments/", 0) end
+  post(job, "completed")
+  touch(job)
+end
+
+-- Removes every trace of a job; a second pass catches what a late worker still uploads.
+local function purge(job)
+  redis.call("DEL", job_key(job.id), job_key(job.id, "text"), job_key(job.id, "units"),
+    job_key(job.id, "specs"), job_key(job.id, "results"), job_key(job.id, "held"))
+  redis.call("ZREM", P .. "jobs:" .. job.tenant, job.id)
+  redis.call("ZREM", P .. "retention", job.id)
+  if job.idempotency_key and job.idempotency_key ~= "" then
+    redis.call("DEL", P .. "idempotency:" .. job.tenant .. ":" .. job.idempotency_key)
+  end
+  discard("jobs/" .. job.id .. "/", 0)
+  discard("jobs/" .. job.id .. "/", 900000)
+  redis.call("PUBLISH", P .. "events", job.id .. "|999999999") -- gone is newer than any version
+end

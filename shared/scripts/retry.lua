@@ -1,0 +1,29 @@
+-- A job that did not succeed runs again: only what is not done becomes due.
+-- ARGV: job, tenant, deadline ms or ""
+-- Answers "accepted" | "active" | "ended" | "gone".
+
+local job = load_job(ARGV[1])
+if not job or job.tenant ~= ARGV[2] then return "gone" end
+if job.active then return "active" end
+if job.status == "succeeded" then return "ended" end
+
+local started = job.started_ms and true or false
+job.status, job.active = started and "running" or "queued", true
+redis.call("HSET", job_key(job.id), "status", job.status)
+redis.call("HDEL", job_key(job.id), "finished_ms", "expires_ms", "error")
+redis.call("HINCRBY", job_key(job.id), "round", 1)
+redis.call("ZREM", P .. "retention", job.id)
+if ARGV[3] ~= "" then redis.call("ZADD", P .. "deadlines", now_ms() + tonumber(ARGV[3]), job.id) end
+if not started then
+  redis.call("ZADD", lane_key(job.voice, job.class, "queued"), job.order, job.id)
+end
+local units = redis.call("HGETALL", job_key(job.id, "units"))
+for i = 1, #units, 2 do
+  local u = cjson.decode(units[i + 1])
+  if u.s ~= "done" then
+    u.e, u.l = 0, 0
+    push_due(job, units[i], u)
+  end
+end
+touch(job)
+return "accepted"

@@ -1,0 +1,39 @@
+-- A job is accepted: its record, its text and "its plan is due", or the job this key made before.
+-- ARGV: id, tenant, idempotency key or "", fingerprint, request, text, voice, class, rank,
+--       characters, retention ms, deadline ms or "", webhook url or "", webhook events
+-- Answers {"created" | "existing" | "conflict", job id}.
+
+local id, tenant, key, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local voice, class, rank = ARGV[7], ARGV[8], tonumber(ARGV[9])
+
+local function earlier(other)
+  local known = redis.call("HMGET", job_key(other), "tenant", "fingerprint")
+  if not known[1] then return nil end
+  local same = known[1] == tenant and known[2] == fingerprint
+  return {same and "existing" or "conflict", other}
+end
+
+local idempotency = P .. "idempotency:" .. tenant .. ":" .. key
+if key ~= "" then
+  local other = redis.call("GET", idempotency)
+  local answer = other and earlier(other)
+  if answer then return answer end
+end
+local answer = earlier(id)
+if answer then return answer end
+
+local now = now_ms()
+local order = rank * 4398046511104 + redis.call("INCR", P .. "sequence") * 2 -- rank * 2^42
+redis.call("HSET", job_key(id), "id", id, "tenant", tenant, "status", "queued",
+  "fingerprint", fingerprint, "request", ARGV[5], "voice", voice, "class", class,
+  "order", string.format("%.0f", order), "n_chars", ARGV[10], "retention_ms", ARGV[11],
+  "webhook_url", ARGV[13], "webhook_events", ARGV[14], "idempotency_key", key,
+  "created_ms", now, "round", 0, "segments_done", 0, "audio_ms", 0, "synthesis_ms", 0,
+  "version", 1)
+redis.call("SET", job_key(id, "text"), ARGV[6])
+redis.call("ZADD", P .. "jobs:" .. tenant, now, id)
+redis.call("ZADD", lane_key(voice, class, "queued"), order, id)
+if key ~= "" then redis.call("SET", idempotency, id) end
+if ARGV[12] ~= "" then redis.call("ZADD", P .. "deadlines", now + tonumber(ARGV[12]), id) end
+push_due(load_job(id), "plan", {a = 0, e = 0, l = 0, c = 1})
+return {"created", id}

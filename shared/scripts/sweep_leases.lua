@@ -1,0 +1,26 @@
+-- Units whose worker fell silent are due again; one that lost too many workers fails its job.
+-- ARGV: how many at most, losses allowed, the error of a lost segment
+-- Answers the voices that have new due work, one for each unit.
+
+local now, voices = now_ms(), {}
+for _, voice in ipairs(redis.call("SMEMBERS", P .. "lanes")) do
+  local expired = redis.call("ZRANGEBYSCORE", leases_key(voice), "-inf", now, "LIMIT", 0, ARGV[1])
+  for _, member in ipairs(expired) do
+    redis.call("ZREM", leases_key(voice), member)
+    local id, unit = string.match(member, "^(.*)|(.*)$")
+    local job, u = load_job(id), load_unit(id, unit)
+    if job and job.active and u and u.s == "claimed" then
+      let_go(job, unit)
+      u.l = u.l + 1
+      if u.l >= tonumber(ARGV[2]) then
+        u.s = "failed"
+        save_unit(id, unit, u)
+        end_job(job, "failed", ARGV[3])
+      else
+        push_due(job, unit, u)
+        voices[#voices + 1] = voice
+      end
+    end
+  end
+end
+return voices

