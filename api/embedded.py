@@ -144,7 +144,7 @@ def choose_server(servers: Iterable[Server], writer: Build | None) -> Server:
 
 def record_writer(redis_dir: Path, server: Server) -> None:
     """Write `server.json` before the server writes anything, whole or not at all."""
-    _write_private(redis_dir / "server.json", json.dumps(asdict(server.build)))
+    write_private(redis_dir / "server.json", json.dumps(asdict(server.build)))
 
 
 def prepare(data_dir: Path, port: int) -> EmbeddedRedis:
@@ -158,7 +158,7 @@ def prepare(data_dir: Path, port: int) -> EmbeddedRedis:
     record_writer(redis_dir, server)
     password = secrets.token_urlsafe(24)
     config = redis_dir / "redis.conf"
-    _write_private(config, _config(redis_dir, port, password))
+    write_private(config, _config(redis_dir, port, password))
     return EmbeddedRedis(
         server=server,
         command=(str(server.path), str(config)),
@@ -242,7 +242,8 @@ loglevel warning
 """
 
 
-def _write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str) -> None:
+    """Write a file only its owner reads, whole or not at all, kept through a crash."""
     part = path.with_suffix(path.suffix + ".part")
     part.unlink(missing_ok=True)
     with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:

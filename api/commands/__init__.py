@@ -1,0 +1,1 @@
+"""The commands of `ttsfarm`, one file a topic."""

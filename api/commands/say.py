@@ -1,0 +1,169 @@
+"""`ttsfarm say`: text in, an audio file out, with a bar that follows the job.
+
+The idempotency key comes from the text and the options: the same command after an interruption
+goes on with the same job.
+"""
+
+import hashlib
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, get_args
+
+import click
+
+from api.commands.options import client_of, farm_url
+from api.farm_client import FarmClient, FarmUnreachable, RemoteJob, idempotency_key
+from shared.schemas import AudioFormat
+from shared.states import JobStatus
+
+FORMATS: tuple[str, ...] = get_args(AudioFormat)
+# These ended without audio; asking again means: try what is missing once more.
+RESUMABLE = frozenset({JobStatus.FAILED, JobStatus.CANCELED, JobStatus.EXPIRED})
+WAIT_S = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Output:
+    """Where the audio goes; `path` None is standard output."""
+
+    path: Path | None
+    format: str
+
+
+@click.command()
+@farm_url
+@click.argument("text", required=False)
+@click.option(
+    "-f",
+    "--file",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    help="Read the text from this file; - is standard input.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
+    default="speech.wav",
+    show_default=True,
+    help="Write the audio here; - is standard output. The ending names the format.",
+)
+@click.option("--voice", help="A name from 'ttsfarm voices'.")
+@click.option("--emotion", help="One of the voice's emotions, such as happy.")
+@click.option("--emotion-intensity", type=float, help="0 to 2.")
+@click.option("--speed", type=float, help="0.5 to 2; 2 is twice as fast.")
+@click.option("--pitch", type=float, help="-12 to 12 semitones.")
+@click.option("--volume", type=float, help="0 to 2.")
+@click.option("--format", type=click.Choice(FORMATS), help="When the ending does not say it.")
+@click.option("--sample-rate", type=int, help="8000 to 48000 Hz.")
+@click.option("--fresh", is_flag=True, help="Speak anew, even what was spoken before.")
+def say(
+    url: str, text: str | None, file: Path | None, output: Path, fresh: bool, **options: Any
+) -> None:
+    """Speak TEXT, or a file's text, into an audio file."""
+    target = _target(output, options.pop("format"))
+    body = {
+        "text": _text(text, file),
+        "format": target.format,
+        **{name: value for name, value in options.items() if value is not None},
+    }
+    key = f"say-{secrets.token_hex(16)}" if fresh else idempotency_key(body)
+    if fresh:
+        body["cache"] = False
+    client = client_of(url)
+    job = client.submit(body, key)
+    if job.status in RESUMABLE:
+        job = client.retry(job.id)
+    job = _follow(client, job)
+    if job.audio is None:
+        raise click.ClickException(f"Job {job.id} {job.status}: {job.error or 'no reason given'}")
+    _save(client, job, target)
+
+
+def _text(text: str | None, file: Path | None) -> str:
+    if (text is None) == (file is None):
+        raise click.UsageError('Give the text itself or a file: say "你好", or say -f book.txt')
+    if file is None:
+        return text or ""
+    name = "standard input" if str(file) == "-" else str(file)
+    try:
+        data = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise click.UsageError(f"{name} can not be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise click.UsageError(
+            f"{name} is not UTF-8 (byte {error.start + 1}). Convert it first, for instance: "
+            f"iconv -f GB18030 -t UTF-8 {name} -o utf8.txt"
+        ) from error
+
+
+def _target(output: Path, format_: str | None) -> _Output:
+    if str(output) == "-":
+        return _Output(path=None, format=format_ or "wav")
+    ending = output.suffix.lower().removeprefix(".")
+    if format_ is None and ending not in FORMATS:
+        raise click.UsageError(
+            f"{output} does not end in a format. Known: {', '.join(FORMATS)}; or say --format."
+        )
+    if not output.parent.is_dir():
+        raise click.UsageError(f"The folder {output.parent} does not exist. Make it first.")
+    return _Output(path=output, format=format_ or ending)
+
+
+def _follow(client: FarmClient, job: RemoteJob) -> RemoteJob:
+    """Wait until the job is finished, showing how far it is."""
+    try:
+        with click.progressbar(length=1000, label="Speaking", file=sys.stderr) as bar:
+            while not job.finished:
+                if job.segments_total:
+                    bar.update(1000 * job.segments_done // job.segments_total - bar.pos)
+                job = client.job(job.id, wait_s=1 if sys.stderr.isatty() else WAIT_S)
+            if job.audio:
+                bar.update(1000 - bar.pos)
+    except KeyboardInterrupt as stop:
+        click.echo(
+            f"\nJob {job.id} goes on. The same command takes it up again; "
+            f"'ttsfarm cancel {job.id}' ends it.",
+            err=True,
+        )
+        raise click.exceptions.Exit(130) from stop
+    return job
+
+
+def _save(client: FarmClient, job: RemoteJob, target: _Output) -> None:
+    """Write the audio, whole and checked; a file appears only when it is complete."""
+    if target.path is None:
+        _copy(client, job, sys.stdout.buffer)
+        return
+    with _whole(target.path) as file:
+        _copy(client, job, file)
+    seconds = f"{job.audio.duration_s:.1f} s" if job.audio else ""
+    took = f", job {job.id} took {job.total_ms / 1000:.1f} s" if job.total_ms is not None else ""
+    click.echo(f"{target.path}: {seconds} of speech{took}", err=True)
+
+
+def _copy(client: FarmClient, job: RemoteJob, file: BinaryIO) -> None:
+    digest = hashlib.sha256()
+    for chunk in client.audio(job.id):
+        digest.update(chunk)
+        file.write(chunk)
+    if job.audio is not None and digest.hexdigest() != job.audio.sha256:
+        raise FarmUnreachable("The download is not what the farm made. Run the command again.")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes `path`'s name when the block ends well, and is gone when it does not."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(path)
+    except OSError as error:
+        raise click.ClickException(f"{path} can not be written: {error.strerror}.") from error
+    finally:
+        part.unlink(missing_ok=True)

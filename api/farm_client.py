@@ -1,0 +1,227 @@
+"""A farm as the command line sees it: calls over HTTP, answers as values, faults in plain words.
+
+Every call may be repeated safely, so a farm that restarts meanwhile goes unnoticed.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self, cast
+from urllib.parse import quote, urlencode
+
+import urllib3
+from urllib3.exceptions import HTTPError, LocationValueError
+
+from shared.states import JOB_TERMINAL, JobStatus
+
+CHUNK_BYTES = 64 * 1024
+# A farm that is just being restarted answers one of these, or nothing.
+PASSING = (502, 503)
+
+
+class FarmUnreachable(Exception):
+    """Nothing answers at the farm's address, or it is no farm."""
+
+
+class FarmProblem(Exception):
+    """The farm refused a call. `message` says why and `code` is stable."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        self.status = status
+        self.code = code
+        self.message = message
+        super().__init__(message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteAudio:
+    """The finished audio of a job."""
+
+    duration_s: float
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteJob:
+    """A job as the farm shows it; `segments_total` is None until the text is split."""
+
+    id: str
+    status: JobStatus
+    voice: str
+    characters: int
+    created_at: str
+    segments_done: int
+    segments_total: int | None
+    audio_s: float
+    total_ms: int | None
+    audio: RemoteAudio | None
+    error: str | None
+
+    @property
+    def finished(self) -> bool:
+        return self.status in JOB_TERMINAL
+
+    @classmethod
+    def read(cls, view: Mapping[str, Any]) -> Self:
+        """A job from the farm's job object."""
+        audio, error, progress = view["audio"], view["error"], view["progress"]
+        return cls(
+            id=view["id"],
+            status=JobStatus(view["status"]),
+            voice=view["request"]["voice"],
+            characters=view["characters"],
+            created_at=view["created_at"],
+            segments_done=progress["segments_done"],
+            segments_total=progress["segments_total"],
+            audio_s=progress["audio_s"],
+            total_ms=view["timing"]["total_ms"],
+            audio=RemoteAudio(
+                duration_s=audio["duration_s"],
+                size_bytes=audio["size_bytes"],
+                sha256=audio["sha256"],
+            )
+            if audio
+            else None,
+            error=f"{error['message']} ({error['code']})" if error else None,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteVoice:
+    """A voice the farm knows, and how many workers are ready to speak it."""
+
+    name: str
+    engine: str
+    language: str
+    emotions: tuple[str, ...]
+    ready_workers: int
+
+
+class FarmClient:
+    """Speaks to the farm at `url`.
+
+    Every call raises `FarmUnreachable` when nothing answers within `timeout_s`, `tries` times,
+    and `FarmProblem` when the farm refuses.
+    """
+
+    def __init__(self, url: str, *, timeout_s: float = 10.0, tries: int = 6) -> None:
+        self.url = url.rstrip("/")
+        self._timeout_s = timeout_s
+        retry = urllib3.Retry(
+            total=tries - 1,
+            backoff_factor=0.3,
+            backoff_max=5.0,
+            status_forcelist=PASSING,
+            allowed_methods=None,
+            raise_on_status=False,
+        )
+        self._pool = urllib3.PoolManager(retries=retry)
+
+    def submit(self, body: Mapping[str, Any], key: str) -> RemoteJob:
+        """Submit a job; the same `key` and body again answer the same job."""
+        headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+        data = json.dumps(body, ensure_ascii=False).encode()
+        return RemoteJob.read(self._json("POST", "/v1/jobs", body=data, headers=headers))
+
+    def job(self, job_id: str, wait_s: int = 0) -> RemoteJob:
+        """A job; with `wait_s`, as soon as it has changed and at the latest after that time."""
+        query = f"?{urlencode({'wait': wait_s})}" if wait_s else ""
+        path = f"{_job_path(job_id)}{query}"
+        return RemoteJob.read(self._json("GET", path, longer_s=wait_s))
+
+    def jobs(self, *, status: str | None, limit: int) -> list[RemoteJob]:
+        """The newest jobs, newest first."""
+        query = {"limit": str(limit), **({"status": status} if status else {})}
+        answer = self._json("GET", f"/v1/jobs?{urlencode(query)}")
+        return [RemoteJob.read(view) for view in answer["jobs"]]
+
+    def cancel(self, job_id: str) -> RemoteJob:
+        """Cancel a job; one that is canceled already is no error."""
+        return RemoteJob.read(self._json("POST", f"{_job_path(job_id)}/cancel"))
+
+    def retry(self, job_id: str) -> RemoteJob:
+        """Run what is missing of a failed, canceled or expired job."""
+        return RemoteJob.read(self._json("POST", f"{_job_path(job_id)}/retry"))
+
+    def voices(self) -> list[RemoteVoice]:
+        """Every voice the farm knows."""
+        return [
+            RemoteVoice(
+                name=view["name"],
+                engine=view["engine"],
+                language=view["language"],
+                emotions=tuple(view["emotions"]),
+                ready_workers=view["ready_workers"],
+            )
+            for view in self._json("GET", "/v1/voices")["voices"]
+        ]
+
+    def ready(self) -> None:
+        """Return when the farm can speak; else `FarmProblem` says what is missing."""
+        self._json("GET", "/readyz")
+
+    def audio(self, job_id: str) -> Iterator[bytes]:
+        """A finished job's audio in chunks."""
+        response = self._call("GET", f"{_job_path(job_id)}/audio", preload_content=False)
+        try:
+            yield from response.stream(CHUNK_BYTES)
+        except HTTPError as error:
+            raise FarmUnreachable(f"The download broke off ({type(error).__name__}).") from error
+        finally:
+            response.release_conn()
+
+    def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        response = self._call(method, path, **options)
+        try:
+            return cast(dict[str, Any], response.json())
+        except ValueError as error:
+            raise FarmUnreachable(f"What answers at {self.url} is not a farm.") from error
+
+    def _call(
+        self, method: str, path: str, *, longer_s: float = 0, **options: Any
+    ) -> urllib3.BaseHTTPResponse:
+        timeout = urllib3.Timeout(connect=self._timeout_s, read=self._timeout_s + longer_s)
+        try:
+            response = self._pool.request(method, self.url + path, timeout=timeout, **options)
+        except (HTTPError, LocationValueError) as error:
+            raise FarmUnreachable(
+                f"No farm answers at {self.url} ({_reason(error)}). Start one with 'ttsfarm up', "
+                "or name another with --url or TTSFARM_URL."
+            ) from error
+        if response.status >= 400:
+            raise _problem(response)
+        return response
+
+
+def idempotency_key(body: Mapping[str, Any]) -> str:
+    """The same for the same text and options, so that an interrupted call finds its job again."""
+    canonical = json.dumps(body, sort_keys=True, ensure_ascii=False)
+    return f"say-{hashlib.sha256(canonical.encode()).hexdigest()[:40]}"
+
+
+def _job_path(job_id: str) -> str:
+    return f"/v1/jobs/{quote(job_id, safe='')}"
+
+
+def _reason(error: HTTPError | LocationValueError) -> str:
+    cause = getattr(error, "reason", None) or error
+    return {
+        "NewConnectionError": "connection refused",
+        "ConnectTimeoutError": "no answer in time",
+        "ReadTimeoutError": "no answer in time",
+        "NameResolutionError": "unknown host",
+    }.get(type(cause).__name__, type(cause).__name__)
+
+
+def _problem(response: urllib3.BaseHTTPResponse) -> FarmProblem:
+    """The farm's problem details; of a body that has none, the HTTP status."""
+    status = response.status
+    try:
+        fields = json.loads(response.data)
+        faults = [fault["message"] for fault in fields.get("errors") or []]
+        message = fields.get("detail") or fields.get("title") or f"HTTP {status}"
+        return FarmProblem(status, fields.get("code", ""), "\n  ".join([message, *faults]))
+    except (ValueError, AttributeError, KeyError, TypeError):
+        return FarmProblem(status, "", f"The farm answered with HTTP {status}.")

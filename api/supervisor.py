@@ -1,0 +1,248 @@
+"""`ttsfarm up`: a whole farm on one machine, every part a child process of this one.
+
+Workers stop before what they depend on; Redis, which holds the jobs, goes last.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from api.children import Children, Program
+from api.console import Console
+from api.doctor import RUNNING
+from api.embedded import EmbeddedRedis, answers, owned, prepare, write_private
+from api.farm_client import FarmClient, FarmProblem, FarmUnreachable
+from api.problems import SetupProblem
+
+NEEDED_BYTES = 200_000_000
+REDIS_START_S = 120.0
+PATIENCE_S = 15.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared with, not listened on
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpOptions:
+    """What `ttsfarm up` was asked for; port 0 picks a free one."""
+
+    host: str
+    port: int
+    data_dir: Path
+    workers: int
+    voices: tuple[str, ...] = ()
+
+
+class Interrupted(Exception):
+    """The farm was told to stop before it was up."""
+
+
+class Supervisor:
+    """Runs one farm from start to stop."""
+
+    def __init__(
+        self, options: UpOptions, console: Console, environment: Mapping[str, str]
+    ) -> None:
+        self._options = options
+        self._console = console
+        self._environment = environment
+        self._children = Children(console=console)
+        self._stops = 0
+        self._redis_url = ""
+        self._url = ""
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM; raises `SetupProblem` when the farm can not come up."""
+        options = self._options
+        with owned(options.data_dir) as lock, self._signals():
+            require_room(options.data_dir)
+            port = usable_port(options.host, options.port)
+            self._url = f"http://{_reachable(options.host)}:{port}"
+            try:
+                self._start_redis(lock)
+                self._start_farm(port)
+                self._note_running()
+                self._await_ready()
+                self._children.patient = True
+                while not self._stops:
+                    self._children.tick(0.2)
+            except Interrupted:
+                pass
+            finally:
+                self._stop()
+
+    def _start_redis(self, lock: int) -> None:
+        embedded = prepare(self._options.data_dir, usable_port("127.0.0.1", 0))
+        self._redis_url = embedded.url
+        self._console.say(f"Starting {embedded.server.build.label} in {self._options.data_dir}")
+        self._children.start(_redis_program(embedded, lock, self._environment))
+        give_up = time.monotonic() + REDIS_START_S
+        while not answers(embedded.url):
+            self._tick()
+            if time.monotonic() > give_up:
+                raise SetupProblem(
+                    f"Redis did not answer within {REDIS_START_S:g} s; its lines above say why."
+                )
+
+    def _start_farm(self, port: int) -> None:
+        environment = self._farm_environment(port)
+        api = _python("api.cli", "serve")
+        self._children.start(
+            Program(name="api", command=api, environment=environment, grace_s=15.0)
+        )
+        voices = [part for voice in self._options.voices for part in ("--voice", voice)]
+        work = _python("worker.cli", "run", *voices)
+        for number in range(1, self._options.workers + 1):
+            name = f"worker-{number}"
+            program = Program(name=name, command=work, environment=environment, grace_s=60.0)
+            self._children.start(program)
+        courier = _python("worker.cli", "run", "--courier")
+        self._children.start(
+            Program(name="courier", command=courier, environment=environment, grace_s=30.0)
+        )
+
+    def _farm_environment(self, port: int) -> dict[str, str]:
+        """The settings every part gets; what the user has set beyond them stays."""
+        objects = self._options.data_dir.resolve() / "objects"
+        return {
+            "TTSFARM_STORAGE_DIR": str(objects),
+            **self._environment,
+            "TTSFARM_REDIS_URL": self._redis_url,
+            "TTSFARM_API_HOST": self._options.host,
+            "TTSFARM_API_PORT": str(port),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def _note_running(self) -> None:
+        """Tell `ttsfarm doctor` where this farm's parts are; the file holds Redis's password."""
+        note = {"url": self._url, "redis_url": self._redis_url, "pid": os.getpid()}
+        write_private(self._options.data_dir / RUNNING, json.dumps(note))
+
+    def _await_ready(self) -> None:
+        client = FarmClient(self._url, timeout_s=2.0, tries=1)
+        patient_until = time.monotonic() + PATIENCE_S
+        while (trouble := _unreadiness(client)) is not None:
+            self._tick()
+            if time.monotonic() > patient_until:
+                patient_until += PATIENCE_S
+                self._console.alert(f"Not ready yet: {trouble}")
+        self._greet(client)
+
+    def _greet(self, client: FarmClient) -> None:
+        voices = [voice.name for voice in client.voices() if voice.ready_workers]
+        if self._options.host not in LOOPBACK:
+            self._console.alert(f"Anyone who reaches {self._options.host} can use this farm.")
+        self._console.say(
+            f"\nttsfarm is ready on {self._url}\n"
+            f"  voices   {', '.join(voices)}\n"
+            f"  API      {self._url}/docs\n"
+            f"  hear it  {hello(self._url)}\n"
+            "  stop     Ctrl-C\n"
+        )
+
+    def _tick(self) -> None:
+        self._children.tick(0.2)
+        if self._stops:
+            raise Interrupted
+
+    def _stop(self) -> None:
+        self._console.say("Stopping: workers finish or hand back what they hold ...")
+        last = ("api", "redis")
+        first = [name for name in self._children.names if name not in last]
+        for group in (first, last[:1], last[1:]):
+            self._children.stop(group, hurry=lambda: self._stops > 1)
+        (self._options.data_dir / RUNNING).unlink(missing_ok=True)
+        self._console.say(f"Stopped. Jobs and audio are kept in {self._options.data_dir}")
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        def note(*_: object) -> None:
+            self._stops += 1
+
+        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def hello(url: str) -> str:
+    """The one command a newcomer copies: it answers with a WAV that plays."""
+    return f'curl -s {url}/synthesize --data-urlencode "text=你好，世界。" -o hello.wav'
+
+
+def require_room(data_dir: Path) -> None:
+    """Raise `SetupProblem` when the disk of `data_dir` is about full."""
+    free = shutil.disk_usage(data_dir).free
+    if free < NEEDED_BYTES:
+        raise SetupProblem(
+            f"Only {free // 1_000_000} MB are free under {data_dir}; the farm needs "
+            f"{NEEDED_BYTES // 1_000_000} MB. Make room or choose another --data-dir."
+        )
+
+
+def usable_port(host: str, port: int) -> int:
+    """`port`, or a free one for 0; raises `SetupProblem` when it can not be listened on."""
+    try:
+        address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(address[0], socket.SOCK_STREAM) as probe:
+            # As the server will: a port in its closing wait is free, one that is served is not.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address[4])
+            return int(probe.getsockname()[1])
+    except socket.gaierror as error:
+        raise SetupProblem(
+            f"--host {host} is no address of this machine. Use 127.0.0.1, or 0.0.0.0 for all."
+        ) from error
+    except OSError as error:
+        raise SetupProblem(
+            f"Port {port} on {host} can not be used ({error.strerror}). Choose another, such as "
+            f"--port {port + 1 if port < 65_535 else 8080}, or --port 0 for any free one."
+        ) from error
+
+
+def _redis_program(embedded: EmbeddedRedis, lock: int, environment: Mapping[str, str]) -> Program:
+    return Program(
+        name="redis",
+        command=embedded.command,
+        environment=environment,
+        inherits=(lock,),
+        # It writes out what it has before it goes, even when the farm is killed.
+        orphan_signal=signal.SIGTERM,
+        grace_s=30.0,
+    )
+
+
+def _python(module: str, *args: str) -> tuple[str, ...]:
+    """A command of this installation; -P, so that no file where we stand is taken for it."""
+    return (sys.executable, "-P", "-m", module, *args)
+
+
+def _reachable(host: str) -> str:
+    if host in ANYWHERE:
+        return "127.0.0.1"
+    return f"[{host}]" if ":" in host else host
+
+
+def _unreadiness(client: FarmClient) -> str | None:
+    """Why the farm is not ready, or None when it is."""
+    try:
+        client.ready()
+    except FarmUnreachable:
+        return "the API does not answer yet"
+    except FarmProblem as problem:
+        return problem.message
+    return None
+
+
+def run_farm(options: UpOptions) -> None:
+    """Run a farm in this process's name until it is told to stop."""
+    Supervisor(options, Console(sys.stdout, os.environ), os.environ).run()

@@ -1,0 +1,145 @@
+"""What `ttsfarm doctor` and `ttsfarm-worker doctor` look at: each is fine, or says how to mend it.
+
+Nothing here changes anything.
+"""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError, ResponseError
+
+from shared.connection import connect
+from shared.errors import FarmError
+from shared.settings import Settings
+from shared.storage import open_store
+
+OLDEST_PYTHON = (3, 11)
+OLDEST_REDIS = 7
+NEEDED_BYTES = 200_000_000
+# Older ones lose bells without saying so, or know the priorities otherwise.
+QUEUE_LIBRARIES = {"celery": (5, 7), "kombu": (5, 7)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing looked at: what was found and, where it is wrong, how to mend it."""
+
+    name: str
+    ok: bool
+    found: str
+    mend: str = ""
+
+
+def report(checks: Iterable[Check], write: Callable[[str], object]) -> bool:
+    """Write one line a check as it comes; True when all are fine."""
+    fine = True
+    for check in checks:
+        fine = fine and check.ok
+        write(f"{'ok   ' if check.ok else 'wrong'}  {check.name:<10}  {check.found}")
+        if not check.ok:
+            write(f"       {'':<10}  -> {check.mend}")
+    return fine
+
+
+def check_python() -> Check:
+    found = ".".join(map(str, sys.version_info[:3]))
+    wanted = ".".join(map(str, OLDEST_PYTHON))
+    return Check(
+        name="python",
+        ok=sys.version_info >= OLDEST_PYTHON,
+        found=f"{found} ({sys.executable})",
+        mend=f"Install Python {wanted} or newer and make the environment anew.",
+    )
+
+
+def check_disk(path: Path) -> Check:
+    """Free room where `path` is or will be."""
+    place = path.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    return Check(
+        name="disk",
+        ok=free >= NEEDED_BYTES,
+        found=f"{free / 1e9:.1f} GB free under {path}",
+        mend=f"Make room: the farm needs {NEEDED_BYTES // 1_000_000} MB to start.",
+    )
+
+
+def check_queue_libraries() -> list[Check]:
+    return [_library(name, oldest) for name, oldest in QUEUE_LIBRARIES.items()]
+
+
+def _library(name: str, oldest: tuple[int, ...]) -> Check:
+    wanted = ".".join(map(str, oldest))
+    try:
+        found = version(name)
+    except PackageNotFoundError:
+        found = "not installed"
+    numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
+    mend = f"ttsfarm needs {name} {wanted}: install the versions of requirements/farm.txt."
+    return Check(name=name, ok=numbers >= oldest, found=found, mend=mend)
+
+
+def check_redis(url: str) -> list[Check]:
+    """Whether Redis answers, is new enough, writes to disk and never forgets a key."""
+    client = connect(url, timeout_s=2.0, retries=0)
+    try:
+        info = client.info("server")
+    except RedisError as error:
+        mend = "Start it ('ttsfarm up' brings its own) or set TTSFARM_REDIS_URL."
+        return [
+            Check(name="redis", ok=False, found=f"no answer ({type(error).__name__})", mend=mend)
+        ]
+    else:
+        return [_redis_version(info), *_redis_settings(client)]
+    finally:
+        client.close()
+
+
+def _redis_version(info: dict[str, object]) -> Check:
+    product = "Valkey" if info.get("server_name") == "valkey" else "Redis"
+    number = str(info.get("valkey_version") or info["redis_version"])
+    return Check(
+        name="redis",
+        ok=int(number.split(".")[0]) >= OLDEST_REDIS,
+        found=f"{product} {number} answers",
+        mend=f"Install Redis or Valkey {OLDEST_REDIS} or newer.",
+    )
+
+
+def _redis_settings(client: Redis) -> list[Check]:
+    wanted = {
+        "appendonly": ("yes", "without it a crash of Redis loses jobs"),
+        "maxmemory-policy": ("noeviction", "any other forgets jobs when memory is short"),
+    }
+    try:
+        given = {name: client.config_get(name).get(name, "unknown") for name in wanted}
+    except ResponseError:
+        hidden = "this server does not tell; make sure of appendonly yes and noeviction"
+        return [Check(name="redis", ok=True, found=hidden)]
+    return [
+        Check(
+            name="redis",
+            ok=given[name] == value,
+            found=f"{name} {given[name]}",
+            mend=f"Set '{name} {value}' in redis.conf: {reason}.",
+        )
+        for name, (value, reason) in wanted.items()
+    ]
+
+
+def check_storage(settings: Settings) -> Check:
+    """Whether the object store answers."""
+    where = str(settings.storage_dir) if settings.storage == "local" else settings.s3_endpoint
+    try:
+        open_store(settings).check()
+    except FarmError as error:
+        mend = "Check TTSFARM_STORAGE and the TTSFARM_STORAGE_DIR or TTSFARM_S3_* settings."
+        return Check(name="storage", ok=False, found=f"{where}: {error.message}", mend=mend)
+    return Check(name="storage", ok=True, found=f"{settings.storage} at {where}")
