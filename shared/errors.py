@@ -21,6 +21,7 @@ FarmError
 ├── SynthesisError               the text could not be spoken
 │   ├── BadAudio                 the audio gate refused the wave
 │   ├── SegmentLost              its worker died several times
+│   ├── TextRefused              the voice can not speak this text, now or later
 │   └── EmptyAudio               nothing in the text can be spoken
 ├── DeadlineExceeded             the job was not done in time
 ├── ObjectMissing                an object that a record points at is not there
@@ -47,6 +48,8 @@ class FarmError(Exception):
 
 class InternalError(FarmError):
     """A fault of ours; the log has the cause under the request's id."""
+
+    retryable = True
 
 
 class RequestError(FarmError):
@@ -238,6 +241,14 @@ class SegmentLost(SynthesisError):
 
     code = "segment_lost"
     title = "Every worker that took this piece of the text died"
+
+
+class TextRefused(SynthesisError):
+    """The voice can not speak this text; trying again changes nothing."""
+
+    code = "text_refused"
+    retryable = False
+    title = "The voice can not speak this text"
 
 
 class EmptyAudio(SynthesisError):
