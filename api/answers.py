@@ -1,0 +1,69 @@
+"""Successful answers that several routes share, and how a route is described for OpenAPI."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
+
+from flask import Response, current_app, jsonify
+from pydantic import BaseModel
+
+from api.farm import Farm
+from shared.errors import FarmError
+from shared.schemas import Job
+from shared.views import job_view
+
+POLL_S = 1
+
+View = TypeVar("View", bound=Callable[..., object])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """What the OpenAPI document says of one route beyond its path and methods.
+
+    `answers` maps a status to a model, or to a media type where the answer is not JSON.
+    `parameters` maps a name, `query:` or `header:` before it, to its JSON schema.
+    """
+
+    summary: str
+    tag: str
+    answers: dict[int, type[BaseModel] | str | None]
+    body: type[BaseModel] | None = None
+    form: tuple[str, ...] = ()
+    parameters: dict[str, dict[str, object]] = field(default_factory=dict)
+    errors: tuple[type[FarmError], ...] = ()
+
+
+ATTRIBUTE = "ttsfarm_operation"
+
+
+def documented(operation: Operation) -> Callable[[View], View]:
+    """Attach `operation` to a view function."""
+
+    def attach(view: View) -> View:
+        setattr(view, ATTRIBUTE, operation)
+        return view
+
+    return attach
+
+
+def operation_of(view: Callable[..., object]) -> Operation | None:
+    """What was attached to a view function, None where it is not part of the API."""
+    found = getattr(view, ATTRIBUTE, None)
+    return found if isinstance(found, Operation) else None
+
+
+def current_farm() -> Farm:
+    """The farm this app serves."""
+    return cast(Farm, current_app.extensions["ttsfarm"])
+
+
+def job_answer(job: Job, status: int = 200) -> Response:
+    """A job as JSON; one still under way says when to ask again."""
+    farm = current_farm()
+    response = jsonify(job_view(job, farm.links))
+    response.status_code = status
+    response.headers["Cache-Control"] = "no-store"
+    if not job.finished:
+        response.headers["Retry-After"] = str(POLL_S)
+    return response

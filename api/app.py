@@ -1,0 +1,130 @@
+"""create_app: builds what the API needs from the settings and wires the routes to it."""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+from functools import cache
+
+from flask import Flask, Response, g, request
+
+from api.answers import current_farm
+from api.errors import register_errors
+from api.farm import Farm
+from api.guards import WaitSlots
+from api.ids import new_id
+from api.metrics import ApiMetrics, FarmCollector
+from api.routes.article import article
+from api.routes.audio import audio
+from api.routes.docs import docs
+from api.routes.events import events
+from api.routes.files import files
+from api.routes.health import health
+from api.routes.jobs import jobs
+from api.routes.queue import queue
+from api.routes.voices import voices
+from api.routes.web import web
+from api.routes.webhooks import webhooks
+from api.voices import VoiceDirectory
+from shared.addresses import AddressGuard, check_url
+from shared.bells import Bells, celery_app
+from shared.connection import Scripts, connect
+from shared.deliveries import DeliveryStore
+from shared.jobs import JobStore
+from shared.keys import FarmKeys
+from shared.links import Links
+from shared.logs import bound
+from shared.presence import PresenceStore
+from shared.settings import Settings
+from shared.storage import open_store
+from shared.watch import Watcher
+
+logger = logging.getLogger(__name__)
+
+# Redis silent is answered with 503 within 3 s, which leaves room for one second try.
+REDIS_TIMEOUT_S = 1.0
+REDIS_RETRIES = 1
+ROUTES = (jobs, audio, events, files, voices, queue, webhooks, health, article, docs, web)
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
+CONTENT_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+
+def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
+    """The stores behind the API. Nothing is contacted yet: Redis may come up later."""
+    client = connect(
+        settings.redis_url.get_secret_value(), timeout_s=REDIS_TIMEOUT_S, retries=REDIS_RETRIES
+    )
+    scripts = Scripts(client)
+    store = open_store(settings)
+    presence, deliveries = PresenceStore(scripts), DeliveryStore(scripts)
+    slots = WaitSlots(settings.api_threads)
+    metrics = ApiMetrics(slots)
+    metrics.registry.register(FarmCollector(presence, deliveries))
+    keys = FarmKeys(scripts)
+    guard = AddressGuard.parse(settings.webhook_allow)
+    return Farm(
+        settings=settings,
+        jobs=JobStore(scripts),
+        watcher=Watcher(client),
+        presence=presence,
+        deliveries=deliveries,
+        keys=keys,
+        store=store,
+        open_links=cache(lambda: Links(settings, keys.link_secret(), store)),
+        bells=Bells(celery_app(settings)),
+        voices=VoiceDirectory(presence.voices, settings.default_voice),
+        slots=slots,
+        metrics=metrics,
+        check_address=lambda url: check_url(url, guard),
+        new_id=new_id,
+        stopping=stopping,
+    )
+
+
+def _begin() -> None:
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if REQUEST_ID.match(given) else new_id()
+    g.started = time.perf_counter()
+
+
+def _end(response: Response) -> Response:
+    """Count and log the request by its route's template: paths and queries may hold signatures."""
+    seconds = time.perf_counter() - g.started
+    route = request.url_rule.rule if request.url_rule else "unmatched"
+    current_farm().metrics.count_request(request.method, route, response.status_code, seconds)
+    response.headers["X-Request-Id"] = g.request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Referrer-Policy"] = "no-referrer"
+    response.headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
+    with bound(action="http.request", request_id=g.request_id, job=_job_id()):
+        logger.info(
+            "%s %s %d",
+            request.method,
+            route,
+            response.status_code,
+            extra={"duration_ms": round(seconds * 1000, 1)},
+        )
+    return response
+
+
+def _job_id() -> str | None:
+    return (request.view_args or {}).get("job_id")
+
+
+def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Flask:
+    """The WSGI app; `stopping` tells open event streams that the process is about to end."""
+    app = Flask("api")
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_body_bytes
+    app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
+    app.json.ensure_ascii = False  # type: ignore[attr-defined]  # DefaultJSONProvider has it
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the same
+    app.extensions["ttsfarm"] = open_farm(settings, stopping)
+    app.before_request(_begin)
+    app.after_request(_end)
+    register_errors(app)
+    for blueprint in ROUTES:
+        app.register_blueprint(blueprint)
+    return app

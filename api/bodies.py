@@ -1,0 +1,94 @@
+"""Bytes to plain values: JSON without its traps, forms without silent replacement.
+
+What the values must mean is left to `requests.py`.
+"""
+
+import json
+from typing import Any, NoReturn
+from urllib.parse import parse_qs
+
+from flask import Request
+
+from shared.errors import MalformedBody, UnsupportedMediaType
+
+MAX_FORM_FIELDS = 100
+REPLACEMENT = "\ufffd"
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise MalformedBody(f"{name} is not JSON; give a number, or leave the field out.")
+
+
+def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise MalformedBody(f"The field {repeated[:80]!r} stands twice; give it once.")
+    return found
+
+
+def _decode(data: bytes) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise MalformedBody(
+            f"The body is not UTF-8: byte {error.start} (0x{data[error.start]:02x}) "
+            "does not fit; encode the body as UTF-8."
+        ) from error
+
+
+def parse_json(data: bytes) -> dict[str, Any]:
+    """The JSON object in `data`; raises `MalformedBody` with what is wrong and where."""
+    text = _decode(data)
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeats)
+    except json.JSONDecodeError as error:
+        raise MalformedBody(
+            f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; deep nesting
+        raise MalformedBody(
+            "The body is JSON with numbers or nesting out of all measure."
+        ) from error
+    if not isinstance(value, dict):
+        raise MalformedBody('The body must be a JSON object, such as {"text": "你好"}.')
+    return value
+
+
+def read_json(request: Request) -> dict[str, Any]:
+    """The JSON object in a request's body; raises `UnsupportedMediaType`, `MalformedBody`."""
+    if not request.is_json:
+        raise UnsupportedMediaType(
+            f"The content type is {request.mimetype or 'missing'}; send application/json."
+        )
+    return parse_json(request.get_data(cache=False))
+
+
+def _parse_urlencoded(data: bytes) -> dict[str, str]:
+    try:
+        fields = parse_qs(
+            data.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=MAX_FORM_FIELDS,
+        )
+    except UnicodeDecodeError as error:
+        raise MalformedBody("The form is not percent-encoded UTF-8.") from error
+    except ValueError as error:
+        raise MalformedBody(f"The form has more than {MAX_FORM_FIELDS} fields.") from error
+    return {name: values[0] for name, values in fields.items()}
+
+
+def read_form(request: Request) -> dict[str, str]:
+    """The fields of a submitted form; raises `UnsupportedMediaType`, `MalformedBody`."""
+    if request.mimetype == "application/x-www-form-urlencoded":
+        return _parse_urlencoded(request.get_data(cache=False))
+    if request.mimetype != "multipart/form-data":
+        raise UnsupportedMediaType(
+            f"The content type is {request.mimetype or 'missing'}; send a form."
+        )
+    fields = request.form.to_dict()
+    if any(REPLACEMENT in value for value in fields.values()):
+        raise MalformedBody("The form is not UTF-8.")
+    return fields

@@ -1,0 +1,115 @@
+"""The only place that makes error responses: RFC 9457 problem details, or the article's own form.
+
+A problem's `code` is stable; its `request_id` finds the line in the log.
+"""
+
+import logging
+from typing import Any
+
+from flask import Flask, Response, g, jsonify, request
+from werkzeug.exceptions import HTTPException
+
+from shared.errors import (
+    BodyTooLarge,
+    FarmError,
+    InternalError,
+    InvalidRequest,
+    MalformedBody,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+    SynthesisError,
+    Unavailable,
+    UnsupportedMediaType,
+    WaitTimeout,
+)
+
+logger = logging.getLogger(__name__)
+
+PROBLEM_TYPE = "application/problem+json"
+RETRY_AFTER_S = 2
+ARTICLE_PATHS = ("/api/", "/synthesize", "/download/")
+HTTP_ERRORS: dict[int, type[FarmError]] = {
+    400: MalformedBody,
+    404: NotFound,
+    405: MethodNotAllowed,
+    413: BodyTooLarge,
+    415: UnsupportedMediaType,
+}
+# The article's calls speak Chinese; what is not listed keeps the English message.
+CHINESE: dict[str, str] = {
+    "body_too_large": "请求体过大",
+    "text_too_long": "文本过长",
+    "unsupported_media_type": "不支持的内容类型",
+    "not_found": "找不到该音频",
+    "method_not_allowed": "不支持该请求方法",
+    "state_store_unavailable": "任务存储暂时不可用, 请稍后重试",
+    "object_store_unavailable": "音频存储暂时不可用, 请稍后重试",
+    "no_voice_ready": "暂无可用的合成服务, 请稍后重试",
+    "wait_timeout": "合成超时, 任务仍在进行",
+}
+
+
+def problem_of(error: FarmError) -> dict[str, Any]:
+    """The members of a problem details object; an error's details are its extension members."""
+    details = {k: v for k, v in error.details.items() if k != "retry_after_s"}
+    return {
+        "type": f"urn:ttsfarm:error:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "code": error.code,
+        "detail": error.message,
+        "retryable": error.retryable,
+        "request_id": g.get("request_id"),
+        **details,
+    }
+
+
+def _article_form(error: FarmError) -> tuple[dict[str, Any], int]:
+    if isinstance(error, SynthesisError | InternalError):
+        return {"code": 500, "msg": f"Synthesis failed: {error.message}"}, 500
+    status = 400 if error.status == InvalidRequest.status else error.status
+    message = CHINESE.get(error.code, error.message)
+    if faults := error.details.get("errors"):
+        message = "; ".join(fault["message"] for fault in faults)
+    return {"code": status, "msg": message}, status
+
+
+def answer(error: FarmError) -> Response:
+    """The response for `error`, in the form the called path speaks."""
+    if request.path.startswith(ARTICLE_PATHS):
+        body, status = _article_form(error)
+        response = jsonify(body)
+        response.status_code = status
+    else:
+        response = jsonify(problem_of(error))
+        response.status_code = error.status
+        response.content_type = PROBLEM_TYPE
+    if response.status_code in (429, 503) or isinstance(error, WaitTimeout):
+        response.headers["Retry-After"] = str(error.details.get("retry_after_s", RETRY_AFTER_S))
+    return response
+
+
+def _answer_farm_error(error: FarmError) -> Response:
+    if not isinstance(error, RequestError):
+        level = logging.WARNING if isinstance(error, Unavailable) else logging.ERROR
+        logger.log(level, error.title, extra={"action": "http.error", "code": error.code})
+    return answer(error)
+
+
+def _answer_http_error(error: HTTPException) -> Response:
+    """Werkzeug's own errors: no such route, wrong method, body too large, unforeseen faults."""
+    kind = HTTP_ERRORS.get(error.code or 500, InternalError)
+    message = None
+    if kind is NotFound:
+        message = f"There is nothing at {request.path[:200]!r}; /docs lists every call."
+    response = answer(kind(message))
+    if allowed := getattr(error, "valid_methods", None):
+        response.headers["Allow"] = ", ".join(allowed)
+    return response
+
+
+def register_errors(app: Flask) -> None:
+    """Answer every error of `app` from here."""
+    app.register_error_handler(FarmError, _answer_farm_error)
+    app.register_error_handler(HTTPException, _answer_http_error)

@@ -1,0 +1,43 @@
+"""Everything a request may use, built once by `create_app` and passed down."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from api.guards import WaitSlots
+from api.metrics import ApiMetrics
+from api.voices import VoiceDirectory
+from shared.bells import Bells
+from shared.deliveries import DeliveryStore
+from shared.jobs import JobStore
+from shared.keys import FarmKeys
+from shared.links import Links
+from shared.presence import PresenceStore
+from shared.settings import Settings
+from shared.storage import ObjectStore
+from shared.watch import Watcher
+
+
+@dataclass(frozen=True, kw_only=True)
+class Farm:
+    """The farm as the API sees it. `stopping` says whether this process is about to end."""
+
+    settings: Settings
+    jobs: JobStore
+    watcher: Watcher
+    presence: PresenceStore
+    deliveries: DeliveryStore
+    store: ObjectStore
+    open_links: Callable[[], Links]
+    keys: FarmKeys
+    bells: Bells
+    voices: VoiceDirectory
+    slots: WaitSlots
+    metrics: ApiMetrics
+    check_address: Callable[[str], object]
+    new_id: Callable[[], str]
+    stopping: Callable[[], bool]
+
+    @property
+    def links(self) -> Links:
+        """Signs with the farm's own secret, which is read from Redis when it is first needed."""
+        return self.open_links()

@@ -1,0 +1,124 @@
+"""What Prometheus reads from the API: its requests, and the lanes as Redis knows them.
+
+The lanes are read when scraped; with Redis down the rest is still exposed.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from api.guards import WaitSlots
+from shared.deliveries import DeliveryStore
+from shared.errors import StateStoreFull, StateStoreUnavailable
+from shared.presence import LaneState, PresenceStore
+
+LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class ApiMetrics:
+    """This process's own numbers, in a registry of its own."""
+
+    def __init__(self, slots: WaitSlots) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "ttsfarm_http_requests",
+            "Requests answered, by method, route and status",
+            ["method", "route", "status"],
+            registry=self.registry,
+        )
+        self._latency = Histogram(
+            "ttsfarm_http_request_seconds",
+            "Time until an answer begins, long polls included",
+            ["method", "route"],
+            buckets=LATENCY_BUCKETS,
+            registry=self.registry,
+        )
+        self._submitted = Counter(
+            "ttsfarm_jobs_submitted",
+            "Submits accepted; repeated ones found their job there already",
+            ["voice", "outcome"],
+            registry=self.registry,
+        )
+        waiting = Gauge(
+            "ttsfarm_http_waiting",
+            "Long polls and event streams open now",
+            registry=self.registry,
+        )
+        waiting.set_function(lambda: slots.taken)
+
+    def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count one answered request; `route` is the template, never the path."""
+        self._requests.labels(method, route, str(status)).inc()
+        self._latency.labels(method, route).observe(seconds)
+
+    def count_submit(self, voice: str, *, created: bool) -> None:
+        """Count one accepted submit."""
+        self._submitted.labels(voice, "created" if created else "repeated").inc()
+
+
+def _lane_families() -> dict[str, GaugeMetricFamily]:
+    texts = {
+        "depth": ("ttsfarm_lane_depth", "Pieces of work due", ["voice", "class"]),
+        "waiting": ("ttsfarm_lane_waiting_seconds", "Age of the oldest due work", ["voice"]),
+        "claimed": ("ttsfarm_lane_claimed", "Pieces of work under way", ["voice"]),
+        "bells": ("ttsfarm_lane_bells", "Celery messages in the lane's queue", ["voice"]),
+        "workers": ("ttsfarm_lane_workers", "Live workers that offer the voice", ["voice"]),
+    }
+    return {
+        short: GaugeMetricFamily(name, text, labels=labels)
+        for short, (name, text, labels) in texts.items()
+    }
+
+
+class FarmCollector(Collector):
+    """Reads the lanes and deliveries at each scrape: three calls to Redis whatever the load."""
+
+    def __init__(self, presence: PresenceStore, deliveries: DeliveryStore) -> None:
+        self._presence = presence
+        self._deliveries = deliveries
+
+    def describe(self) -> Iterator[Metric]:
+        """The families without samples, so that registering asks nothing of Redis."""
+        yield from _lane_families().values()
+        yield from self._others(workers=[], counts={}, up=True)
+
+    def collect(self) -> Iterator[Metric]:
+        """The families with what Redis says, or only that it does not answer."""
+        try:
+            lanes = self._presence.lanes()
+            workers = [worker.ready for worker in self._presence.workers()]
+            counts = self._deliveries.counts()
+        except (StateStoreUnavailable, StateStoreFull):
+            yield from self._others(workers=[], counts={}, up=False)
+            return
+        yield from self._lanes(lanes)
+        yield from self._others(workers=workers, counts=counts, up=True)
+
+    def _lanes(self, lanes: list[LaneState]) -> Iterator[Metric]:
+        families = _lane_families()
+        for lane in lanes:
+            families["depth"].add_metric([lane.voice, "interactive"], lane.depth_interactive)
+            families["depth"].add_metric([lane.voice, "bulk"], lane.depth_bulk)
+            families["waiting"].add_metric([lane.voice], lane.waiting_s)
+            families["claimed"].add_metric([lane.voice], lane.claimed)
+            families["bells"].add_metric([lane.voice], lane.bells)
+            families["workers"].add_metric([lane.voice], lane.workers)
+        yield from families.values()
+
+    def _others(self, *, workers: list[bool], counts: dict[str, int], up: bool) -> Iterator[Metric]:
+        store = GaugeMetricFamily("ttsfarm_state_store_up", "1 while Redis answers")
+        store.add_metric([], up)
+        yield store
+        live = GaugeMetricFamily("ttsfarm_workers", "Live workers", labels=["ready"])
+        if up:
+            live.add_metric(["true"], sum(workers))
+            live.add_metric(["false"], len(workers) - sum(workers))
+        yield live
+        states = GaugeMetricFamily(
+            "ttsfarm_deliveries", "Webhook deliveries by state", labels=["status"]
+        )
+        for status, count in counts.items():
+            states.add_metric([status], count)
+        yield states

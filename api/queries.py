@@ -1,0 +1,115 @@
+"""Query strings and `Prefer` to values; a parameter the call does not know is a fault."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from werkzeug.datastructures import MultiDict
+
+from api.requests import Fault, describe, raise_faults
+from shared.jobs import JobFilter
+from shared.states import JobStatus
+
+PAGE_LIMIT = 50
+MAX_PAGE_LIMIT = 200
+METADATA = "metadata."
+LIMIT_SCHEMA: dict[str, object] = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": MAX_PAGE_LIMIT,
+    "default": PAGE_LIMIT,
+}
+
+
+PREFERRED_WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:[,;]|$)', re.I)
+CURSOR = re.compile(r"\d{1,15}\.[A-Za-z0-9_-]{1,64}\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageQuery:
+    """Which jobs to list, and from where on."""
+
+    cursor: str | None
+    limit: int
+    only: JobFilter
+
+
+def check_known(args: Mapping[str, str], *known: str) -> None:
+    """Raise `InvalidRequest` when `args` holds a parameter that is not among `known`."""
+    raise_faults(_unknown(args, known))
+
+
+def _unknown(args: Mapping[str, str], known: tuple[str, ...]) -> list[Fault]:
+    expected = f"no such parameter; known are {', '.join(known) or 'none'}"
+    return [
+        Fault(field=name[:80], given=describe(name, args[name]), expected=expected)
+        for name in args
+        if name not in known and not (METADATA in known and name.startswith(METADATA))
+    ]
+
+
+def read_wait(args: Mapping[str, str], max_wait_s: int) -> float:
+    """Seconds of `?wait=`, 0 without it; anything but 0 to `max_wait_s` is a fault."""
+    check_known(args, "wait")
+    given = args.get("wait")
+    if given is None:
+        return 0.0
+    seconds = _number(given)
+    if not 0 <= seconds <= max_wait_s:  # NaN, which stands for no number, is never inside
+        expected = f"must be a number of seconds from 0 to {max_wait_s}"
+        raise_faults([Fault(field="wait", given=describe("wait", given), expected=expected)])
+    return seconds
+
+
+def _number(given: str) -> float:
+    try:
+        return float(given)
+    except ValueError:
+        return math.nan
+
+
+def read_prefer(header: str | None, max_wait_s: int) -> int | None:
+    """Seconds of `Prefer: wait=N` (RFC 7240), `max_wait_s` at most; None where there is none.
+
+    A preference that can not be read is ignored, as the standard asks.
+    """
+    found = PREFERRED_WAIT.search(header or "")
+    return min(int(found.group(1)), max_wait_s) if found else None
+
+
+def _limit_faults(given: str) -> list[Fault]:
+    if given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MAX_PAGE_LIMIT:
+        return []
+    expected = f"must be a whole number from 1 to {MAX_PAGE_LIMIT}"
+    return [Fault(field="limit", given=describe("limit", given), expected=expected)]
+
+
+def read_limit(args: Mapping[str, str]) -> int:
+    """How many records a page may have."""
+    given = args.get("limit", str(PAGE_LIMIT))
+    raise_faults(_limit_faults(given))
+    return int(given)
+
+
+def read_page(args: "MultiDict[str, str]") -> PageQuery:
+    """Which page of jobs is asked for; every fault is reported at once."""
+    faults = _unknown(args, ("cursor", "limit", "status", "voice", METADATA))
+    limit = args.get("limit", str(PAGE_LIMIT))
+    faults += _limit_faults(limit)
+    asked = [name for value in args.getlist("status") for name in value.split(",")]
+    states = [status.value for status in JobStatus]
+    if wrong := [name for name in asked if name not in states]:
+        expected = f"must be among {', '.join(states)}"
+        faults.append(Fault(field="status", given=describe("status", wrong[0]), expected=expected))
+    cursor = args.get("cursor")
+    if cursor is not None and not CURSOR.match(cursor):
+        expected = "must be the next_cursor of an earlier page"
+        faults.append(Fault(field="cursor", given=describe("cursor", cursor), expected=expected))
+    raise_faults(faults)
+    only = JobFilter(
+        statuses=frozenset(JobStatus(name) for name in asked),
+        voice=args.get("voice"),
+        metadata={k.removeprefix(METADATA): v for k, v in args.items() if k.startswith(METADATA)},
+    )
+    return PageQuery(cursor=cursor, limit=int(limit), only=only)

@@ -1,0 +1,1 @@
+"""One file a dialect or subject; a route parses, calls one thing and answers."""

@@ -1,0 +1,19 @@
+"""/v1/voices: what callers may name, with who is ready to speak it."""
+
+from flask import Blueprint, Response, jsonify, request
+
+from api.answers import Operation, current_farm, documented
+from api.queries import check_known
+from api.views import VoiceList, voice_view
+
+voices = Blueprint("voices", __name__)
+
+
+@voices.get("/v1/voices")
+@documented(Operation(summary="The voices", tag="farm", answers={200: VoiceList}))
+def list_voices() -> Response:
+    farm = current_farm()
+    check_known(request.args)
+    known = farm.presence.voices()
+    default = farm.settings.default_voice
+    return jsonify(voices=[voice_view(voice, default).model_dump() for voice in known])

@@ -1,0 +1,79 @@
+"""The API's production server: gunicorn's threads in one process, stopped gracefully."""
+
+import logging
+from typing import Any
+
+from flask import Flask
+from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]  # has no types
+from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # has no types
+
+from api.app import create_app
+from shared.errors import Unavailable
+from shared.logs import configure_logs
+from shared.settings import Settings, settings
+
+logger = logging.getLogger(__name__)
+
+GRACE_S = 15
+KEEPALIVE_S = 30
+IDLE_CONNECTIONS = 1000
+
+
+class PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """Leaves gunicorn's own lines to our handler; its access log would write signed links."""
+
+    def setup(self, cfg: Any) -> None:
+        self.cfg = cfg
+        self.error_log.propagate = True
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """Serves the app until SIGTERM; then answers what is under way, for `GRACE_S` at most.
+
+    There is one process: long polls share its one connection to Redis's messages, and metrics
+    need no files.
+    """
+
+    def __init__(self, chosen: Settings) -> None:
+        self._settings = chosen
+        self._worker: Any = None
+        super().__init__()
+
+    def load_config(self) -> None:
+        host = self._settings.api_host
+        options: dict[str, Any] = {
+            "bind": f"{f'[{host}]' if ':' in host else host}:{self._settings.api_port}",
+            "workers": 1,
+            "worker_class": "gthread",
+            "threads": self._settings.api_threads,
+            "worker_connections": IDLE_CONNECTIONS + self._settings.api_threads,
+            "keepalive": KEEPALIVE_S,
+            "graceful_timeout": GRACE_S,
+            "timeout": 60,
+            "logger_class": PlainLogger,
+            "control_socket_disable": True,
+            "post_worker_init": self._remember,
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> Flask:
+        app = create_app(self._settings, stopping=self._is_stopping)
+        try:
+            app.extensions["ttsfarm"].store.ensure()
+        except Unavailable as error:  # workers make it too, and /readyz says so until then
+            logger.warning(error.message, extra={"action": "store.ensure"})
+        return app
+
+    def _remember(self, worker: Any) -> None:
+        self._worker = worker
+
+    def _is_stopping(self) -> bool:
+        return self._worker is not None and not self._worker.alive
+
+
+def serve() -> None:
+    """Serve the API in this process, by the settings, until it is told to stop."""
+    chosen = settings()
+    configure_logs(chosen.log_level, process="api")
+    Server(chosen).run()
