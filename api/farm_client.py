@@ -109,7 +109,8 @@ class FarmClient:
     def __init__(self, url: str, *, timeout_s: float = 10.0, tries: int = 6) -> None:
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
-        retry = urllib3.Retry(
+        self._met = False
+        self._retry = urllib3.Retry(
             total=tries - 1,
             backoff_factor=0.3,
             backoff_max=5.0,
@@ -117,7 +118,7 @@ class FarmClient:
             allowed_methods=None,
             raise_on_status=False,
         )
-        self._pool = urllib3.PoolManager(retries=retry)
+        self._pool = urllib3.PoolManager()
 
     def submit(self, body: Mapping[str, Any], key: str) -> RemoteJob:
         """Submit a job; the same `key` and body again answer the same job."""
@@ -182,14 +183,19 @@ class FarmClient:
     def _call(
         self, method: str, path: str, *, longer_s: float = 0, **options: Any
     ) -> urllib3.BaseHTTPResponse:
+        # A farm never met is more likely absent than restarting: say so at once.
+        retries = self._retry if self._met else self._retry.new(connect=0)
         timeout = urllib3.Timeout(connect=self._timeout_s, read=self._timeout_s + longer_s)
         try:
-            response = self._pool.request(method, self.url + path, timeout=timeout, **options)
+            response = self._pool.request(
+                method, self.url + path, timeout=timeout, retries=retries, **options
+            )
         except (HTTPError, LocationValueError) as error:
             raise FarmUnreachable(
                 f"No farm answers at {self.url} ({_reason(error)}). Start one with 'ttsfarm up', "
                 "or name another with --url or TTSFARM_URL."
             ) from error
+        self._met = True
         if response.status >= 400:
             raise _problem(response)
         return response

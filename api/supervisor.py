@@ -95,7 +95,7 @@ class Supervisor:
         environment = self._farm_environment(port)
         api = _python("api.cli", "serve")
         self._children.start(
-            Program(name="api", command=api, environment=environment, grace_s=15.0)
+            Program(name="api", command=api, environment=environment, grace_s=20.0)
         )
         voices = [part for voice in self._options.voices for part in ("--voice", voice)]
         work = _python("worker.cli", "run", *voices)

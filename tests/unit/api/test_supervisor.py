@@ -1,0 +1,216 @@
+"""What `ttsfarm up` does with its child processes, ports and output."""
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from api.children import LOOP_FROM, Children, Program
+from api.console import Console
+from api.problems import SetupProblem
+from api.supervisor import NEEDED_BYTES, hello, require_room, usable_port
+
+WAIT_S = 20.0
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    """Time that jumps forward far enough for every backoff."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        self.now_s += 0.4
+        return self.now_s
+
+
+def program(name: str, script: str, **options) -> Program:
+    command = (sys.executable, "-c", script)
+    return Program(name=name, command=command, environment=dict(os.environ), **options)
+
+
+def tick_until(children: Children, condition) -> None:
+    give_up = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < give_up, "it did not happen in time"
+        children.tick(0.02)
+
+
+@pytest.fixture
+def out():
+    return io.StringIO()
+
+
+@pytest.fixture
+def children(out):
+    kept = Children(console=Console(out, {}))
+    yield kept
+    kept.stop(kept.names, hurry=lambda: True)
+
+
+def gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_each_line_stands_behind_its_process_name(children, out):
+    children.start(program("one", "import time; print('eins', flush=True); time.sleep(60)"))
+    tick_until(children, lambda: "eins" in out.getvalue())
+    assert out.getvalue() == "one      | eins\n"
+
+
+def test_a_child_that_dies_is_started_again(children, out):
+    children.start(program("one", "import time; print('up', flush=True); time.sleep(60)"))
+    tick_until(children, lambda: out.getvalue().count("up") == 1)
+    first = children.pid("one")
+    os.kill(first, signal.SIGKILL)
+    tick_until(children, lambda: out.getvalue().count("up") == 2)
+    assert children.pid("one") != first
+    assert "one was ended by SIGKILL; starting it again in 0.5 s" in out.getvalue()
+
+
+def test_the_last_words_of_a_child_are_printed_even_without_a_line_end(children, out):
+    children.start(program("one", "import sys; sys.stdout.write('last words'); sys.exit(3)"))
+    tick_until(children, lambda: "exit status 3" in out.getvalue())
+    assert "one      | last words\none ended with exit status 3" in out.getvalue()
+
+
+def test_a_child_that_keeps_ending_stops_a_farm_that_is_not_up_yet(out):
+    children = Children(console=Console(out, {}), clock=Clock())
+    children.start(program("one", "raise SystemExit(7)"))
+    with pytest.raises(SetupProblem, match=f"one has ended {LOOP_FROM} times.*exit status 7"):
+        tick_until(children, lambda: False)
+
+
+def test_a_child_that_keeps_ending_is_tried_on_in_a_farm_that_was_up(out):
+    children = Children(console=Console(out, {}), patient=True, clock=Clock())
+    children.start(program("one", "raise SystemExit(7)"))
+    tick_until(children, lambda: f"{LOOP_FROM + 1} times in a row" in out.getvalue())
+    children.stop(["one"], hurry=lambda: True)
+    assert "Next try in 15 s" in out.getvalue()
+
+
+def test_a_child_is_asked_to_end_before_it_is_killed(children, out):
+    script = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: (print('tidied up', flush=True), sys.exit()))\n"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    children.start(program("one", script))
+    tick_until(children, lambda: "up" in out.getvalue())
+    children.stop(["one"], hurry=lambda: False)
+    assert "tidied up" in out.getvalue()
+    assert children.names == []
+
+
+@pytest.mark.parametrize(("grace_s", "hurry"), [(0.1, False), (600.0, True)])
+def test_a_child_that_does_not_end_is_killed(children, out, grace_s, hurry):
+    script = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "print('up', flush=True); time.sleep(60)"
+    )
+    children.start(program("one", script, grace_s=grace_s))
+    tick_until(children, lambda: "up" in out.getvalue())
+    pid = children.pid("one")
+    children.stop(["one"], hurry=lambda: hurry)
+    assert gone(pid)
+
+
+def test_nothing_a_dead_child_has_started_lives_on(children, out):
+    script = (
+        "import subprocess, sys, time\n"
+        "heir = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "print('heir', heir.pid, flush=True); time.sleep(60)"
+    )
+    children.start(program("one", script))
+    tick_until(children, lambda: "heir" in out.getvalue())
+    heir = int(out.getvalue().split()[-1])
+    os.kill(children.pid("one"), signal.SIGKILL)
+    tick_until(children, lambda: "was ended" in out.getvalue())
+    tick_until(children, lambda: gone(heir))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends the children of the killed")
+def test_no_child_outlives_a_killed_farm():
+    script = (
+        "import os, sys\n"
+        "from api.children import Children, Program\n"
+        "from api.console import Console\n"
+        "kept = Children(console=Console(sys.stdout, {}))\n"
+        "sleep = (sys.executable, '-c', 'import time; time.sleep(60)')\n"
+        "kept.start(Program(name='one', command=sleep, environment=dict(os.environ)))\n"
+        "print(kept.pid('one'), flush=True)\n"
+        "while True: kept.tick(0.1)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as farm:
+        child = int(farm.stdout.readline())
+        assert not gone(child)
+        farm.kill()
+        farm.wait()
+        give_up = time.monotonic() + WAIT_S
+        while not gone(child):
+            assert time.monotonic() < give_up
+            time.sleep(0.01)
+
+
+def test_a_taken_port_is_refused_with_another_to_try():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SetupProblem, match=rf"Port {port} .*--port"):
+            usable_port("127.0.0.1", port)
+
+
+def test_port_zero_becomes_a_free_one():
+    assert usable_port("127.0.0.1", 0) > 0
+
+
+def test_a_host_that_is_none_of_ours_is_refused():
+    with pytest.raises(SetupProblem, match=r"192\.0\.2\.1|--host"):
+        usable_port("192.0.2.1", 0)
+
+
+def test_a_disk_with_room_is_accepted(tmp_path):
+    require_room(tmp_path)
+    assert NEEDED_BYTES < 1_000_000_000
+
+
+def test_colours_follow_the_terminal_and_no_color():
+    plain, coloured, unwanted = io.StringIO(), Terminal(), Terminal()
+    Console(plain, {}).line("api", "text")
+    Console(coloured, {}).line("api", "text")
+    Console(unwanted, {"NO_COLOR": "1"}).line("api", "text")
+    assert plain.getvalue() == unwanted.getvalue() == "api      | text\n"
+    assert coloured.getvalue() == "\x1b[36mapi      |\x1b[0m text\n"
+
+
+def test_a_person_reads_sentences_a_program_reads_json():
+    log = '{"level": "WARNING", "message": "lease lost", "job": "j1", "process": "worker"}'
+    person, machine = Terminal(), io.StringIO()
+    Console(person, {"NO_COLOR": "1"}).line("worker-1", log)
+    Console(machine, {}).line("worker-1", log)
+    assert person.getvalue() == "worker-1 | WARNING: lease lost (job=j1)\n"
+    assert machine.getvalue() == f"worker-1 | {log}\n"
+
+
+@pytest.mark.parametrize("line", ["{not json", "[]", '{"a": 1}', "plain"])
+def test_any_other_line_is_shown_as_it_came(line):
+    person = Terminal()
+    Console(person, {"NO_COLOR": "1"}).line("api", line)
+    assert person.getvalue() == f"api      | {line}\n"
+
+
+def test_the_command_a_newcomer_copies_names_the_farm():
+    assert "http://127.0.0.1:8080/synthesize" in hello("http://127.0.0.1:8080")
