@@ -4,6 +4,7 @@ What the values must mean is left to `requests.py`.
 """
 
 import json
+import re
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
@@ -13,6 +14,7 @@ from shared.errors import MalformedBody, UnsupportedMediaType
 
 MAX_FORM_FIELDS = 100
 REPLACEMENT = "\ufffd"
+LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -25,6 +27,8 @@ def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         repeated = next(name for name in names if names.count(name) > 1)
         raise MalformedBody(f"The field {repeated[:80]!r} stands twice; give it once.")
+    if odd := [name for name in found if LONE_SURROGATE.search(name)]:
+        raise MalformedBody(f"The field name {odd[0][:80]!r} holds a lone surrogate.")
     return found
 
 

@@ -49,7 +49,7 @@ class JobBody(BaseModel):
     captions: bool = Field(default=False, description="Not made yet")
     priority: Priority = "normal"
     webhook_url: str | None = Field(default=None, max_length=2000)
-    webhook_events: list[WebhookEvent] = Field(default=["completed"], min_length=1, max_length=2)
+    webhook_events: list[WebhookEvent] = Field(default=["completed"], min_length=1)
     metadata: dict[str, str] = Field(
         default={}, description="Up to 16 pairs; names up to 64 characters, values up to 256"
     )

@@ -1,0 +1,84 @@
+"""Errors as callers see them, and the document that names them."""
+
+import pytest
+from flask.testing import FlaskClient
+from openapi_spec_validator import validate
+
+from api.openapi import PLACEHOLDER, described_routes
+from shared.errors import FarmError, all_errors
+
+PAGES = {"/", "/docs", "/openapi.json", "/static/<path:filename>"}
+
+
+def test_an_unknown_path_is_a_problem_with_a_code_and_the_requests_id(client: FlaskClient) -> None:
+    answer = client.get("/nowhere", headers={"X-Request-Id": "abc-1"})
+    assert answer.status_code == 404
+    assert answer.content_type == "application/problem+json"
+    assert answer.json["code"] == "not_found"
+    assert answer.json["request_id"] == answer.headers["X-Request-Id"] == "abc-1"
+
+
+def test_a_request_id_that_could_forge_a_log_line_is_replaced(client: FlaskClient) -> None:
+    answer = client.get("/livez", headers={"X-Request-Id": 'x" y'})
+    assert answer.headers["X-Request-Id"] != 'x" y'
+
+
+def test_a_wrong_method_says_which_are_right(client: FlaskClient) -> None:
+    answer = client.put("/v1/voices")
+    assert (answer.status_code, answer.json["code"]) == (405, "method_not_allowed")
+    assert "GET" in answer.headers["Allow"]
+
+
+def test_every_error_of_the_tree_is_answered_with_its_status_and_code(client: FlaskClient) -> None:
+    app = client.application
+    handler = app.error_handler_spec[None][None][FarmError]
+    for error in all_errors():
+        with app.test_request_context("/v1/jobs"):
+            answer = handler(error())
+        assert (answer.status_code, answer.json["code"]) == (error.status, error.code)
+        assert answer.json["detail"]
+        assert ("Retry-After" in answer.headers) == (
+            error.status in (429, 503, 504) and error.code != "deadline_exceeded"
+        )
+
+
+def test_an_unforeseen_fault_is_a_500_that_tells_nothing(
+    client: FlaskClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise KeyError("secret")
+
+    client.application.view_functions["health.livez"] = fail
+    answer = client.get("/livez")
+    assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text
+    assert "KeyError" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_pages_allow_only_the_farms_own_files(client: FlaskClient, path: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert "unsafe" not in answer.headers["Content-Security-Policy"]
+    assert "http://" not in answer.text.replace("http://www.w3.org", "")
+    assert "https://" not in answer.text
+    assert "<script>" not in answer.text
+    assert " style=" not in answer.text
+
+
+def test_the_openapi_document_is_valid_and_names_every_route(client: FlaskClient) -> None:
+    document = client.get("/openapi.json").json
+    validate(document)
+    rules = {rule.rule for rule in client.application.url_map.iter_rules()}
+    described = {rule.rule for rule, _, _ in described_routes(client.application)}
+    assert rules - described == PAGES
+    assert set(document["paths"]) == {PLACEHOLDER.sub(r"{\1}", rule) for rule in described}
+
+
+def test_the_document_holds_the_bodys_limits(client: FlaskClient) -> None:
+    schemas = client.get("/openapi.json").json["components"]["schemas"]
+    body = schemas["JobBody"]["properties"]
+    assert (body["speed"]["minimum"], body["speed"]["maximum"]) == (0.5, 2)
+    assert schemas["JobBody"]["additionalProperties"] is False
+    assert set(body["format"]["enum"]) == {"wav", "mp3", "flac", "ogg", "opus", "pcm"}
