@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from shared.bells import DELIVER_QUEUE
 from shared.connection import Scripts, state_store
 from shared.errors import DeadlineExceeded, SegmentLost
 from shared.settings import Settings
@@ -48,6 +49,11 @@ class RepairStore:
         error = json.dumps(error_info(DeadlineExceeded()).dump())
         expired, removed = self._scripts("sweep_jobs", BATCH, error)
         return expired, removed
+
+    def ripe_deliveries(self) -> tuple[int, int]:
+        """How many deliveries could be sent now, and how many bells ring for them."""
+        ripe, bells = self._scripts("delivery_ripe", DELIVER_QUEUE)
+        return ripe, bells
 
     def garbage(self) -> list[Garbage]:
         """Prefixes whose objects are to be deleted now."""

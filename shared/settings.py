@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     max_memory_mb: int = Field(
         default=0, ge=0, description="A worker process above this restarts; 0 never"
     )
+    metrics_host: str = Field(
+        default="127.0.0.1", description="Address of a worker's own metrics"
+    )
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of a worker's own metrics; 0 is off"
     )

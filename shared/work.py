@@ -161,3 +161,10 @@ class WorkStore:
             return int(
                 self._scripts.client.hget(self._scripts.key("job", job_id), "segments_total") or 0
             )
+
+    def first_audio_s(self, job_id: str) -> float | None:
+        """Seconds from submit to the first segment's audio; None when there is none."""
+        fields = ["created_ms", "first_audio_ms"]
+        with state_store():
+            created, first = self._scripts.client.hmget(self._scripts.key("job", job_id), fields)
+        return (float(first) - float(created)) / 1000 if created and first else None

@@ -1,0 +1,222 @@
+"""The worker's processes: Celery's parent, which watches, and its child, which renders.
+
+The parent never loads an engine; the child loads after the fork, warms every voice and only then
+says that it is ready.
+"""
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+
+from celery import Celery, signals
+
+from shared.bells import DELIVER_QUEUE, DELIVER_TASK, WORK_TASK, Bells, celery_app, lane_queue
+from shared.connection import Scripts, connect
+from shared.deliveries import DeliveryStore, Schedule
+from shared.errors import EngineUnavailable, FarmError
+from shared.jobs import JobStore
+from shared.keys import FarmKeys
+from shared.links import Links
+from shared.logs import configure_logs
+from shared.presence import PresenceStore
+from shared.repair import RepairStore
+from shared.settings import Settings, settings
+from shared.storage import open_store
+from shared.work import WorkStore
+from worker.delivering import deliver_due
+from worker.heartbeat import Heartbeat
+from worker.keeper import COURIERS, JANITOR_INTERVAL_S, Keeper, Loop, Stores
+from worker.metrics import WorkerMetrics
+from worker.pulse import Pulse
+from worker.tasks import Bench, Tools
+from worker.voices import Voices
+
+log = logging.getLogger(__name__)
+
+STALL_S = 30.0  # work is due, nobody asks for it: the bell line is broken, start anew
+FLAGS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+
+
+def worker_name(role: str) -> str:
+    """A name no other worker has."""
+    return f"{role}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+
+
+def start(voices: Sequence[str] | None = None, courier: bool = False) -> None:
+    """Run a worker of `voices`, or the courier, until it is told to stop."""
+    farm = settings()
+    if voices:
+        farm = farm.model_copy(update={"voices": ",".join(voices)})
+    role = "courier" if courier else "worker"
+    configure_logs(farm.log_level, process=role)
+    name = worker_name(role)
+    app = celery_app(farm)
+    argv = ["worker", "--hostname", f"{name}@%h", "--loglevel", farm.log_level, *FLAGS]
+    if courier:
+        argv += _prepare_courier(app, farm, name)
+    else:
+        argv += _prepare_renderer(app, farm, name)
+    app.worker_main(argv)
+
+
+def _prepare_courier(app: Celery, farm: Settings, name: str) -> list[str]:
+    pulse, scripts = Pulse(), Scripts(_connect(farm))
+    keys = FarmKeys(scripts)
+    links = Links(farm, keys.link_secret(), open_store(farm))
+    deliveries = DeliveryStore(scripts, Schedule.of(farm))
+    jobs, stopping = JobStore(scripts), pulse.stopping.is_set
+
+    @app.task(name=DELIVER_TASK)  # type: ignore[untyped-decorator]  # celery has no types
+    def deliver() -> int:
+        return deliver_due(deliveries, jobs, links, keys, farm, stopping)
+
+    _watch_parent(_keeper_loops(app, farm, name), pulse)
+    return ["--pool", "threads", "--concurrency", str(COURIERS), "-Q", DELIVER_QUEUE]
+
+
+def _prepare_renderer(app: Celery, farm: Settings, name: str) -> list[str]:
+    pulse, lanes = Pulse(), Voices(farm).names()
+    bench = _Child(app=app, farm=farm, name=name, pulse=pulse)
+
+    @app.task(name=WORK_TASK)  # type: ignore[untyped-decorator]  # celery has no types
+    def work(voice: str) -> int:
+        return bench.drain(voice)
+
+    signals.worker_process_init.connect(bench.born, weak=False)
+    signals.worker_process_shutdown.connect(bench.leave, weak=False)
+    loops = _keeper_loops(app, farm, name)
+    presence = PresenceStore(Scripts(_connect(farm)))
+    watchdog = Watchdog(pulse, presence, frozenset(lanes), grace_s=farm.lease_s)
+    loops.append(Loop("watchdog", 1.0, watchdog.look))
+    _watch_parent(loops, pulse)
+    # Celery's own limit is the last line: the watchdog ends a hung child long before.
+    return ["--pool", "prefork", "--concurrency", "1", "-Q", ",".join(map(lane_queue, lanes))]
+
+
+def _connect(farm: Settings) -> Any:
+    return connect(farm.redis_url.get_secret_value())
+
+
+def _keeper_loops(app: Celery, farm: Settings, name: str) -> list[Loop]:
+    scripts = Scripts(_connect(farm))
+    stores = Stores(
+        repair=RepairStore(scripts, farm),
+        presence=PresenceStore(scripts),
+        deliveries=DeliveryStore(scripts, Schedule.of(farm)),
+        storage=open_store(farm),
+        bells=Bells(app),
+    )
+    keeper = Keeper(name, stores, lead_s=max(2.0, farm.keeper_interval_s * 4))
+    return [
+        Loop("keeper", farm.keeper_interval_s, keeper.repair),
+        Loop("janitor", JANITOR_INTERVAL_S, keeper.clear),
+    ]
+
+
+def _watch_parent(loops: Sequence[Loop], pulse: Pulse) -> None:
+    """Start the parent's loops once Celery is up; tell the child when the worker stops."""
+
+    def ready(**_: Any) -> None:
+        for loop in loops:
+            loop.start()
+
+    def stopping(**_: Any) -> None:
+        pulse.stopping.set()
+
+    signals.worker_ready.connect(ready, weak=False)
+    signals.worker_shutting_down.connect(stopping, weak=False)
+
+
+@dataclass
+class _Child:
+    """The process that renders; what it works with is made after the fork."""
+
+    app: Celery
+    farm: Settings
+    name: str
+    pulse: Pulse
+    bench: Bench | None = None
+    heartbeat: Heartbeat | None = None
+
+    def born(self, **_: Any) -> None:
+        try:
+            self._warm()
+        except FarmError as error:
+            log.critical("%s", error.message, extra={"action": "load"})
+            os.kill(os.getppid(), signal.SIGTERM)  # a parent would bear such children for ever
+            sys.exit(1)
+
+    def _warm(self) -> None:
+        farm, scripts = self.farm, Scripts(_connect(self.farm))
+        self.pulse.born(os.getpid())
+        voices = Voices(farm)
+        offered = voices.warm()
+        metrics = WorkerMetrics()
+        metrics.ready_voices.set(len(offered))
+        work, presence = WorkStore(scripts, farm), PresenceStore(scripts)
+        self.heartbeat = Heartbeat(
+            self.name, offered, work=work, presence=presence, pulse=self.pulse, lease_s=farm.lease_s
+        )
+        storage = open_store(farm)
+        storage.ensure()
+        self.bench = Bench(
+            Tools(
+                worker=self.name,
+                settings=farm,
+                work=work,
+                presence=presence,
+                storage=storage,
+                bells=Bells(self.app),
+                voices=voices,
+                heartbeat=self.heartbeat,
+                metrics=metrics,
+                pulse=self.pulse,
+            )
+        )
+        if farm.metrics_port:
+            metrics.serve(farm.metrics_port, farm.metrics_host)
+        self.heartbeat.start()
+
+    def leave(self, **_: Any) -> None:
+        if self.heartbeat:
+            self.heartbeat.close()
+
+    def drain(self, voice: str) -> int:
+        if self.bench is None:
+            raise EngineUnavailable("a bell rang before the engines were warm; the keeper rings on")
+        return self.bench.drain(voice)
+
+
+class Watchdog:
+    """The parent's eye on its child: ends it when hung, and the whole worker when it is deaf."""
+
+    def __init__(
+        self, pulse: Pulse, presence: PresenceStore, lanes: frozenset[str], *, grace_s: float
+    ) -> None:
+        self._pulse = pulse
+        self._presence = presence
+        self._lanes = lanes
+        self._grace_s = grace_s
+
+    def look(self) -> None:
+        """Raises nothing but `FarmError`; what it ends is started again by who runs it."""
+        now_s = monotonic()
+        if self._pulse.hung(now_s - self._grace_s) and self._pulse.child_pid:
+            log.error("the child hangs; ending it", extra={"action": "watch"})
+            os.kill(self._pulse.child_pid, signal.SIGKILL)
+            self._pulse.holds_until(0.0)
+        elif self._pulse.idle_s(now_s) > STALL_S and self._starving():
+            log.critical("work is due and no bell arrives; stopping", extra={"action": "watch"})
+            os._exit(1)
+
+    def _starving(self) -> bool:
+        return any(
+            lane.voice in self._lanes and lane.depth > 0 and lane.waiting_s > STALL_S
+            for lane in self._presence.lanes()
+        )

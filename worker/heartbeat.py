@@ -1,0 +1,124 @@
+"""Heartbeat: the thread that keeps a worker's leases while it renders, and says it is here."""
+
+import logging
+import os
+import resource
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, time
+
+from shared.errors import FarmError
+from shared.presence import PresenceStore, WorkerPresence
+from shared.schemas import Claim, Voice
+from shared.work import WorkStore
+from worker.pulse import Pulse
+
+log = logging.getLogger(__name__)
+
+ANNOUNCE_EVERY_S = 2.0
+
+
+def resident_bytes() -> int:
+    """Memory this process holds now, from /proc where there is one, else its peak."""
+    try:
+        statm = Path("/proc/self/statm").read_text("ascii")
+        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except FileNotFoundError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+class Heartbeat:
+    """Extends leases every quarter of a lease, but never past what the work may take."""
+
+    def __init__(
+        self,
+        worker: str,
+        voices: Sequence[Voice],
+        *,
+        work: WorkStore,
+        presence: PresenceStore,
+        pulse: Pulse,
+        lease_s: float,
+    ) -> None:
+        self._worker = worker
+        self._voices = tuple(voices)
+        self._work = work
+        self._presence = presence
+        self._pulse = pulse
+        self._every_s = min(ANNOUNCE_EVERY_S, lease_s / 4)
+        self._started_ms = int(time() * 1000)
+        self._lock = threading.Lock()
+        self._held: dict[tuple[str, str], Claim] = {}
+        self._lost: set[tuple[str, str]] = set()
+        self._give_up_s = 0.0
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """Announce the worker as ready and go on doing so."""
+        self._beat()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop and say that the worker has left."""
+        self._closed.set()
+        self._thread.join(timeout=self._every_s * 2)
+        self._presence.leave(self._worker, [voice.name for voice in self._voices])
+
+    @contextmanager
+    def holding(self, claims: Sequence[Claim], limit_s: float) -> Iterator[None]:
+        """Keep the leases of `claims` inside this block, for `limit_s` at most."""
+        give_up_s = monotonic() + limit_s
+        with self._lock:
+            self._held = {(claim.job, claim.unit): claim for claim in claims}
+            self._lost.clear()
+            self._give_up_s = give_up_s
+        self._pulse.holds_until(give_up_s)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._held.clear()
+            self._pulse.holds_until(0.0)
+            self._pulse.asked()
+
+    def reported(self, claim: Claim) -> None:
+        """`claim` is settled: its lease is no longer ours to keep."""
+        with self._lock:
+            self._held.pop((claim.job, claim.unit), None)
+
+    def lost(self, claim: Claim) -> bool:
+        """Whether the farm has taken `claim` away: canceled, deleted or given to another."""
+        with self._lock:
+            return (claim.job, claim.unit) in self._lost
+
+    def _run(self) -> None:
+        while not self._closed.wait(self._every_s):
+            self._beat()
+
+    def _beat(self) -> None:
+        with self._lock:
+            held = list(self._held.values()) if monotonic() < self._give_up_s else []
+        try:
+            gone = self._work.beat(held)
+            self._presence.announce(self._describe(held))
+        except FarmError as error:
+            log.warning("no beat: %s", error.message, extra={"action": "beat"})
+            return
+        with self._lock:
+            self._lost.update((claim.job, claim.unit) for claim in gone)
+
+    def _describe(self, held: Sequence[Claim]) -> WorkerPresence:
+        return WorkerPresence(
+            id=self._worker,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            voices=self._voices,
+            ready=True,
+            started_ms=self._started_ms,
+            holding=tuple(f"{claim.job}:{claim.unit}" for claim in held),
+            rss_bytes=resident_bytes(),
+        )

@@ -1,0 +1,69 @@
+"""What a worker measures, in Prometheus's terms; served by the process that renders."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+RATIOS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2, 5)
+
+
+class WorkerMetrics:
+    """One worker process's counters; a restarted process starts from nought."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.attempts = Counter(
+            "ttsfarm_attempts",
+            "Attempts at units by kind and outcome",
+            ["voice", "kind", "outcome"],
+            registry=self.registry,
+        )
+        self.unit_seconds = Histogram(
+            "ttsfarm_unit_seconds",
+            "Time from claim to report of a unit",
+            ["voice", "kind"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.synthesis_seconds = Counter(
+            "ttsfarm_synthesis_seconds",
+            "Time the engine has spent speaking",
+            ["voice"],
+            registry=self.registry,
+        )
+        self.audio_seconds = Counter(
+            "ttsfarm_audio_seconds",
+            "Audio the engine has made",
+            ["voice"],
+            registry=self.registry,
+        )
+        self.real_time_factor = Histogram(
+            "ttsfarm_real_time_factor",
+            "Synthesis time over audio time of each batch",
+            ["voice"],
+            buckets=RATIOS,
+            registry=self.registry,
+        )
+        self.first_audio_seconds = Histogram(
+            "ttsfarm_first_audio_seconds",
+            "Time from submit to a job's first finished segment",
+            ["voice"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.ready_voices = Gauge(
+            "ttsfarm_ready_voices", "Voices this process has warm", registry=self.registry
+        )
+        self.memory_bytes = Gauge(
+            "ttsfarm_worker_memory_bytes", "Memory this process holds", registry=self.registry
+        )
+
+    def rendered(self, voice: str, synthesis_s: float, audio_s: float) -> None:
+        """An engine spoke `audio_s` of audio in `synthesis_s`."""
+        self.synthesis_seconds.labels(voice).inc(synthesis_s)
+        self.audio_seconds.labels(voice).inc(audio_s)
+        if audio_s > 0:
+            self.real_time_factor.labels(voice).observe(synthesis_s / audio_s)
+
+    def serve(self, port: int, host: str = "127.0.0.1") -> None:
+        """Answer scrapes on `port` from a thread of this process."""
+        start_http_server(port, addr=host, registry=self.registry)

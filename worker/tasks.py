@@ -1,0 +1,260 @@
+"""What a bell sets in motion: claim due work, do it, store it, report it. Every effect is here.
+
+Each kind of unit has one handler; what they compute is `worker/pipeline.py`'s.
+"""
+
+import logging
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import TypeVar
+
+from shared.bells import Bells
+from shared.errors import (
+    FarmError,
+    InternalError,
+    ObjectStoreFull,
+    ObjectStoreUnavailable,
+    StateStoreUnavailable,
+)
+from shared.logs import bound
+from shared.presence import PresenceStore
+from shared.schemas import MEDIA_TYPES, Claim, SegmentResult, SegmentSpec
+from shared.settings import Settings
+from shared.states import Finish, UnitKind
+from shared.storage import ObjectStore
+from shared.work import WorkStore
+from worker import pipeline
+from worker.audio.encode import decode_segment, encode_segment
+from worker.heartbeat import Heartbeat
+from worker.keeper import missing_bells
+from worker.metrics import WorkerMetrics
+from worker.pulse import Pulse
+from worker.types import Wave
+from worker.voices import Voices
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PLAN_CHUNK = 200  # segments stored by one script; the first chunk is small, so speech starts soon
+FIRST_CHUNK = 8
+WHOLE_JOB_LIMIT_S = 3600.0  # planning or assembling the longest book
+STORE_PATIENCE_S = 30.0  # how long a finished render waits for the object store to come back
+REPORT_PATIENCE_S = 60.0  # how long a report waits for Redis to come back
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tools:
+    """What one worker process works with."""
+
+    worker: str
+    settings: Settings
+    work: WorkStore
+    presence: PresenceStore
+    storage: ObjectStore
+    bells: Bells
+    voices: Voices
+    heartbeat: Heartbeat
+    metrics: WorkerMetrics
+    pulse: Pulse
+
+
+class StoreDown(Exception):
+    """The object store did not come back in time; the unit was handed back."""
+
+
+class Bench:
+    """One worker process's place of work."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._t = tools
+        self._handlers: dict[UnitKind, Callable[[str, Sequence[Claim]], None]] = {
+            UnitKind.PLAN: self._plan,
+            UnitKind.SEGMENT: self._render,
+            UnitKind.ASSEMBLE: self._assemble,
+        }
+
+    def drain(self, voice: str) -> int:
+        """Do a lane's due work for a bounded time, so that Celery can act between tasks.
+
+        Answers how many units were done.
+        """
+        t, n_done = self._t, 0
+        limit = monotonic() + t.settings.drain_s
+        batch_size = t.voices.engine(voice).batch_size
+        while not t.pulse.stopping.is_set():
+            t.pulse.asked()
+            claims = t.work.claim(t.worker, voice, batch_size)
+            if not claims:
+                return n_done
+            n_done += len(claims)
+            if not self._perform(voice, claims) or monotonic() > limit:
+                break
+        t.bells.ring(voice)  # more may be due: the next bell finds it, here or elsewhere
+        return n_done
+
+    def _perform(self, voice: str, claims: Sequence[Claim]) -> bool:
+        """Do one claim's work; False when this worker should pause before the next."""
+        kind, started_s = claims[0].kind, monotonic()
+        whole_job = kind is not UnitKind.SEGMENT
+        limit_s = WHOLE_JOB_LIMIT_S if whole_job else self._t.settings.segment_timeout_s
+        with (
+            bound(action=str(kind), job=claims[0].job, unit=claims[0].unit),
+            self._t.heartbeat.holding(claims, limit_s),
+        ):
+            try:
+                self._handlers[kind](voice, claims)
+            except StoreDown:
+                return False
+            except FarmError as error:
+                self._fail_all(claims, error)
+            except Exception:  # the task's outermost loop: a fault of ours must not lose the unit
+                log.exception("a fault of ours")
+                self._fail_all(claims, InternalError())
+        self._t.metrics.unit_seconds.labels(voice, kind).observe(monotonic() - started_s)
+        return True
+
+    # Handlers
+
+    def _plan(self, voice: str, claims: Sequence[Claim]) -> None:
+        (claim,) = claims
+        planned = pipeline.plan(claim.request, self._t.work.text(claim.job))
+        total, chunk = 0, list[SegmentSpec]()
+        for spec in planned.segments():
+            chunk.append(spec)
+            total += 1
+            if len(chunk) >= (PLAN_CHUNK if total > FIRST_CHUNK else FIRST_CHUNK):
+                if not self._store_plan(claim, chunk):
+                    return
+                chunk = []
+                self._call_help(voice)
+        done = self._report(
+            claim,
+            lambda: self._t.work.append_plan(
+                claim, chunk, total=total, substitutions=planned.substitutions()
+            ),
+        )
+        self._t.heartbeat.reported(claim)
+        if done is Finish.ACCEPTED and total > 1:
+            self._call_help(voice)
+
+    def _store_plan(self, claim: Claim, chunk: Sequence[SegmentSpec]) -> bool:
+        if self._t.heartbeat.lost(claim):
+            return False
+        outcome = self._until_answered(lambda: self._t.work.append_plan(claim, chunk))
+        return outcome is Finish.ACCEPTED
+
+    def _call_help(self, voice: str) -> None:
+        """Ring for the workers that could take a share of what is due now."""
+        for lane in self._t.presence.lanes():
+            if lane.voice == voice:
+                self._t.bells.ring(voice, max(0, missing_bells(lane) - 1))
+
+    def _render(self, voice: str, claims: Sequence[Claim]) -> None:
+        t = self._t
+        info, engine = t.voices.voice(voice), t.voices.engine(voice)
+        started_s = monotonic()
+        asked = [(claim.request, claim.spec) for claim in claims if claim.spec]
+        outcomes = pipeline.render(engine, info, asked)
+        synthesis_s = monotonic() - started_s
+        audio_s = sum(o.wave.duration_s for o in outcomes if not isinstance(o, FarmError))
+        t.metrics.rendered(voice, synthesis_s, audio_s)
+        for claim, (_, spec), outcome in zip(claims, asked, outcomes, strict=True):
+            if t.heartbeat.lost(claim):
+                continue
+            if isinstance(outcome, FarmError):
+                self._fail(claim, outcome)
+            else:
+                share = outcome.wave.duration_s / audio_s if audio_s else 0.0
+                key = pipeline.segment_key(claim.job, info, claim.request, spec)
+                self._keep(claim, key, outcome, synthesis_s * share)
+
+    def _keep(
+        self, claim: Claim, key: str, rendered: pipeline.Rendered, synthesis_s: float
+    ) -> None:
+        data = encode_segment(rendered.wave)
+        self._patiently(claim, lambda: self._t.storage.put(key, data, MEDIA_TYPES["flac"]))
+        result = SegmentResult(
+            key=key,
+            duration_ms=round(rendered.wave.duration_s * 1000),
+            sample_rate_hz=rendered.wave.rate_hz,
+            synthesis_ms=round(synthesis_s * 1000),
+            worker=self._t.worker,
+            timings=rendered.timings_ms,
+        )
+        done = self._report(claim, lambda: self._t.work.finish_segment(claim, result))
+        self._drop_if_gone(done, key)
+
+    def _assemble(self, voice: str, claims: Sequence[Claim]) -> None:
+        (claim,) = claims
+        total = self._t.work.segments_total(claim.job)
+        with tempfile.TemporaryDirectory(prefix="ttsfarm-") as directory:
+            path = Path(directory) / "audio"
+            audio = pipeline.assemble(self._waves(claim, total), claim.request, claim.job, path)
+            media_type = MEDIA_TYPES[audio.format]
+            self._patiently(claim, lambda: self._t.storage.put_file(audio.key, path, media_type))
+        done = self._report(claim, lambda: self._t.work.finish_assembly(claim, audio))
+        self._drop_if_gone(done, audio.key)
+        if claim.request.webhook_url:
+            self._t.bells.ring_courier()
+        first_audio_s = self._t.work.first_audio_s(claim.job)
+        if done is Finish.ACCEPTED and first_audio_s is not None:
+            self._t.metrics.first_audio_seconds.labels(voice).observe(first_audio_s)
+
+    def _waves(self, claim: Claim, total: int) -> Iterator[tuple[SegmentSpec, Wave]]:
+        for spec, result in self._t.work.results(claim.job, total):
+            yield spec, decode_segment(self._read(claim, result.key))
+
+    def _read(self, claim: Claim, key: str) -> bytes:
+        return self._patiently(claim, lambda: b"".join(self._t.storage.read(key)))
+
+    # Reports and the patience they need
+
+    def _report(self, claim: Claim, report: Callable[[], Finish]) -> Finish:
+        outcome = self._until_answered(report)
+        self._t.heartbeat.reported(claim)
+        self._t.metrics.attempts.labels(claim.request.voice, claim.kind, outcome).inc()
+        if outcome is not Finish.ACCEPTED:
+            log.info("report answered %s", outcome)
+        return outcome
+
+    def _until_answered(self, call: Callable[[], T]) -> T:
+        """Repeat a report, which is safe, until Redis answers or the lease is surely lost."""
+        limit = monotonic() + REPORT_PATIENCE_S
+        while True:
+            try:
+                return call()
+            except StateStoreUnavailable:
+                if monotonic() > limit or self._t.pulse.stopping.wait(0.5):
+                    raise
+
+    def _patiently(self, claim: Claim, call: Callable[[], T]) -> T:
+        """Repeat a call to the object store until it answers; hand the unit back if it does not."""
+        limit, wait_s = monotonic() + STORE_PATIENCE_S, 0.25
+        while True:
+            try:
+                return call()
+            except (ObjectStoreUnavailable, ObjectStoreFull) as error:
+                stopping = self._t.pulse.stopping.wait(wait_s)
+                if stopping or monotonic() > limit or self._t.heartbeat.lost(claim):
+                    log.warning("handed back: %s", error.message)
+                    self._report(claim, lambda: self._t.work.release(claim, delay_s=5.0))
+                    raise StoreDown from error
+                wait_s = min(2.0, wait_s * 2)
+
+    def _drop_if_gone(self, outcome: Finish, key: str) -> None:
+        """A job deleted meanwhile leaves no object behind."""
+        if outcome is Finish.GONE:
+            self._t.storage.delete([key])
+
+    def _fail(self, claim: Claim, error: FarmError) -> None:
+        log.warning("failed: %s", error.code, extra={"unit": claim.unit, "job": claim.job})
+        jitter = random.random()  # noqa: S311  # spreads retries, keeps no secret
+        self._report(claim, lambda: self._t.work.fail(claim, error, jitter=jitter))
+
+    def _fail_all(self, claims: Sequence[Claim], error: FarmError) -> None:
+        for claim in claims:
+            self._fail(claim, error)
