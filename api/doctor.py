@@ -33,7 +33,7 @@ def running_farm(data_dir: Path) -> Running | None:
     try:
         values = json.loads((data_dir / RUNNING).read_text("utf-8"))
         return Running(url=values["url"], redis_url=values["redis_url"])
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -1,0 +1,1 @@
+"""The commands of `ttsfarm-worker`, one file a topic."""
