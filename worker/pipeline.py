@@ -1,0 +1,180 @@
+"""What a job is made of, computed: text to segments, segments to waves, waves to one file.
+
+Pure: nothing here knows the queue, the store or the network; `worker/tasks.py` has the effects.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, starmap
+from pathlib import Path
+from typing import Any
+
+from shared.errors import EmptyAudio, FarmError, InvalidRequest, SynthesisError
+from shared.formats import nearest_rate
+from shared.schemas import AudioResult, JobRequest, SegmentSpec, Voice
+from worker.audio import gate
+from worker.audio.encode import write_audio
+from worker.audio.join import Piece, join
+from worker.audio.resample import resample
+from worker.engine.base import Engine
+from worker.text.characters import count_spoken, substitutions
+from worker.text.split import split
+from worker.types import Rendering, Segment, Substitution, Utterance, Wave
+
+Asked = tuple[JobRequest, SegmentSpec]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """A segment's wave, past the gate, with `[start, end, start_ms, end_ms]` rows of `spoken`."""
+
+    wave: Wave
+    timings_ms: tuple[tuple[int, int, int, int], ...]
+
+
+Outcome = Rendered | FarmError
+
+
+class Plan:
+    """A job's segments, made while they are read, and what could not be spoken among them."""
+
+    def __init__(self, request: JobRequest, text: str) -> None:
+        self._request = request
+        self._text = text
+        self._unspoken: list[Substitution] = []
+
+    def segments(self) -> Iterator[SegmentSpec]:
+        """The specs in order; raises `EmptyAudio` where nothing in the text can be spoken."""
+        if self._request.text_type != "text":
+            raise InvalidRequest("this farm reads plain text only; send it as `text`")
+        self._unspoken.clear()
+        n_segments = 0
+        for segment in split(self._text):
+            n_segments += 1
+            self._unspoken.extend(substitutions(segment.text, segment.start))
+            yield _spec(self._request, segment)
+        if not n_segments:
+            raise EmptyAudio(
+                f"none of {len(self._text)} characters is a letter, an ideograph or a digit"
+            )
+
+    def substitutions(self) -> list[dict[str, Any]]:
+        """What was left out of the segments read so far, as the job object shows it."""
+        return [asdict(unspoken) for unspoken in self._unspoken]
+
+
+def plan(request: JobRequest, text: str) -> Plan:
+    """How a job's text is cut into segments."""
+    return Plan(request, text)
+
+
+def utterance(request: JobRequest, spec: SegmentSpec) -> Utterance:
+    """What an engine is asked to say for a segment."""
+    return Utterance(
+        text=spec.spoken,
+        symbols=spec.symbols,
+        emotion=spec.emotion,
+        emotion_intensity=spec.emotion_intensity,
+        speed=request.speed,
+        pitch=request.pitch,
+    )
+
+
+def segment_key(job: str, voice: Voice, request: JobRequest, spec: SegmentSpec) -> str:
+    """The object key of a segment, named by what was asked of which revision of which voice.
+
+    Volume, format and sample rate are not part of it: they come in when the job is assembled.
+    """
+    asked = [voice.engine, voice.name, voice.revision, asdict(utterance(request, spec))]
+    canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"))
+    return f"jobs/{job}/segments/{hashlib.sha256(canonical.encode()).hexdigest()}.flac"
+
+
+def render(engine: Engine, voice: Voice, asked: Sequence[Asked]) -> list[Outcome]:
+    """An outcome for each segment, in order: its wave, or why it alone has none.
+
+    Segments are rendered in batches as the engine likes them. Raises what is no segment's
+    fault, such as `EngineUnavailable`.
+    """
+    outcomes: list[Outcome] = []
+    for start in range(0, len(asked), max(1, engine.batch_size)):
+        batch = asked[start : start + max(1, engine.batch_size)]
+        outcomes += _render_batch(engine, voice, batch)
+    return outcomes
+
+
+def assemble(
+    segments: Iterable[tuple[SegmentSpec, Wave]], request: JobRequest, job: str, path: Path
+) -> AudioResult:
+    """The job's audio, written to `path`; `segments` are in order and read one at a time.
+
+    Raises `EmptyAudio` without any segment, and what `segments` raises.
+    """
+    waves = iter(segments)
+    first = next(waves, None)
+    if first is None:
+        raise EmptyAudio("the job has no segments to join")
+    from_hz = first[1].rate_hz
+    to_hz = request.sample_rate_hz or nearest_rate(request.format, from_hz)
+    joined = join(starmap(_piece, chain([first], waves)), volume=request.volume)
+    encoded = write_audio(resample(joined, from_hz, to_hz), to_hz, request.format, path)
+    return AudioResult(
+        key=f"jobs/{job}/audio.{request.format}",
+        duration_ms=round(encoded.n_samples * 1000 / to_hz),
+        size_bytes=encoded.size_bytes,
+        sha256=encoded.sha256,
+        format=request.format,
+        sample_rate_hz=to_hz,
+    )
+
+
+def _spec(request: JobRequest, segment: Segment) -> SegmentSpec:
+    intensity = segment.emotion_intensity
+    return SegmentSpec(
+        index=segment.index,
+        start=segment.start,
+        end=segment.end,
+        spoken=segment.spoken,
+        symbols=segment.symbols,
+        emotion=segment.emotion or request.emotion,
+        emotion_intensity=request.emotion_intensity if intensity is None else intensity,
+        silence_before_ms=segment.silence_before_ms,
+        silence_after_ms=segment.silence_after_ms,
+        n_chars=len(segment.spoken),
+    )
+
+
+def _render_batch(engine: Engine, voice: Voice, batch: Sequence[Asked]) -> list[Outcome]:
+    utterances = [utterance(request, spec) for request, spec in batch]
+    try:
+        renderings = engine.render(voice.name, utterances)
+    except SynthesisError as error:
+        if len(batch) == 1:
+            return [error]
+        return [outcome for one in batch for outcome in _render_batch(engine, voice, [one])]
+    return [_passed(*one) for one in zip(batch, renderings, strict=True)]
+
+
+def _passed(asked: Asked, rendering: Rendering) -> Outcome:
+    request, spec = asked
+    try:
+        gate.check(rendering.wave, n_chars=count_spoken(spec.spoken), speed=request.speed)
+    except SynthesisError as error:
+        return error
+    rows = rendering.timings if rendering.timed == "characters" else ()
+    return Rendered(
+        wave=rendering.wave,
+        timings_ms=tuple(
+            (row.start, row.end, round(row.start_s * 1000), round(row.end_s * 1000)) for row in rows
+        ),
+    )
+
+
+def _piece(spec: SegmentSpec, wave: Wave) -> Piece:
+    return Piece(
+        wave=wave,
+        silence_before_ms=spec.silence_before_ms,
+        silence_after_ms=spec.silence_after_ms,
+    )

@@ -1,0 +1,125 @@
+"""This process's voices: which engines the settings name, and each voice warm and proven.
+
+An engine is made by its factory and imported only when it is looked at, so a farm of light
+voices never loads torch. To add one: a factory in `ENGINES`, dear ones last.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
+
+from shared.errors import EngineUnavailable, SynthesisError
+from shared.schemas import Voice
+from shared.settings import Settings
+from worker.audio import gate
+from worker.engine.base import Engine
+from worker.text.characters import count_spoken
+from worker.types import Utterance
+
+Factory = Callable[[Settings], Engine]
+
+
+def _espeak(_: Settings) -> Engine:
+    from worker.engine.espeak import EspeakEngine
+
+    return EspeakEngine()
+
+
+def _fake(settings: Settings) -> Engine:
+    from worker.engine.fake import FakeEngine
+
+    return FakeEngine(settings.fake_cost_s_per_char)
+
+
+ENGINES: Mapping[str, Factory] = MappingProxyType({"espeak": _espeak, "fake": _fake})
+
+_WARM_UP = {"zh": "你好，欢迎使用语音合成。", "en": "Hello, and welcome."}
+
+
+class Voices:
+    """The voices named by the setting `voices`: engines or voices, comma-separated.
+
+    A name that both an engine and a voice have means the voice. Raises `EngineUnavailable`
+    listing what exists when a name is none of them. Nothing is loaded before `warm`.
+    """
+
+    def __init__(self, settings: Settings, engines: Mapping[str, Factory] = ENGINES) -> None:
+        self._settings = settings
+        self._factories = engines
+        self._made: dict[str, Engine] = {}
+        self._offered: dict[str, Voice] = {}
+        for name in filter(None, map(str.strip, settings.voices.split(","))):
+            for voice in self._resolve(name):
+                self._offered[voice.name] = voice
+        if not self._offered:
+            raise EngineUnavailable(
+                f"the setting voices is {settings.voices!r} and names no voice; "
+                f"name engines or voices such as {', '.join(engines)}"
+            )
+
+    def names(self) -> tuple[str, ...]:
+        """The names of the offered voices, in the order of the setting."""
+        return tuple(self._offered)
+
+    def offered(self) -> tuple[Voice, ...]:
+        """What this process offers, loaded or not."""
+        return tuple(self._offered.values())
+
+    def voice(self, name: str) -> Voice:
+        """An offered voice; raises `EngineUnavailable` for any other."""
+        try:
+            return self._offered[name]
+        except KeyError:
+            offered = ", ".join(self._offered)
+            raise EngineUnavailable(
+                f"this worker does not offer the voice {name!r}; it offers {offered}"
+            ) from None
+
+    def engine(self, voice: str) -> Engine:
+        """The engine of an offered voice."""
+        return self._engine(self.voice(voice).engine)
+
+    def warm(self) -> tuple[Voice, ...]:
+        """Load every offered voice and have each say a sentence through the audio gate.
+
+        Raises `EngineUnavailable` for the first that does not, naming it and the reason.
+        """
+        for voice in self.offered():
+            self._warm(voice)
+        return self.offered()
+
+    def _warm(self, voice: Voice) -> None:
+        engine = self.engine(voice.name)
+        engine.load(voice.name)
+        text = _WARM_UP.get(voice.language.split("-")[0], _WARM_UP["en"])
+        try:
+            (rendering,) = engine.render(voice.name, [Utterance(text=text)])
+            gate.check(rendering.wave, n_chars=count_spoken(text))
+        except SynthesisError as error:
+            raise EngineUnavailable(
+                f"the voice {voice.name} failed its warm-up sentence: {error.message}"
+            ) from error
+
+    def _engine(self, name: str) -> Engine:
+        if name not in self._made:
+            self._made[name] = self._factories[name](self._settings)
+        return self._made[name]
+
+    def _resolve(self, name: str) -> Iterator[Voice]:
+        """The voices an engine's or a voice's name stands for."""
+        if name in self._factories and name not in self._voices_of(name):
+            yield from self._voices_of(name).values()
+            return
+        for engine in self._factories:
+            found = self._voices_of(engine).get(name)
+            if found is not None:
+                yield found
+                return
+        raise EngineUnavailable(f"no engine has the voice {name!r}; there are {self._catalogue()}")
+
+    def _voices_of(self, engine: str) -> dict[str, Voice]:
+        return {voice.name: voice for voice in self._engine(engine).voices()}
+
+    def _catalogue(self) -> str:
+        return "; ".join(
+            f"{engine}: {', '.join(self._voices_of(engine))}" for engine in self._factories
+        )
