@@ -24,7 +24,9 @@ from api.problems import SetupProblem
 
 NEEDED_BYTES = 200_000_000
 REDIS_START_S = 120.0
+REDIS_POLL_S = 0.05
 PATIENCE_S = 15.0
+POLL_S = 0.3
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared with, not listened on
 
@@ -85,7 +87,7 @@ class Supervisor:
         self._children.start(_redis_program(embedded, lock, self._environment))
         give_up = time.monotonic() + REDIS_START_S
         while not answers(embedded.url):
-            self._tick()
+            self._tick_for(REDIS_POLL_S)
             if time.monotonic() > give_up:
                 raise SetupProblem(
                     f"Redis did not answer within {REDIS_START_S:g} s; its lines above say why."
@@ -129,7 +131,7 @@ class Supervisor:
         client = FarmClient(self._url, timeout_s=2.0, tries=1)
         patient_until = time.monotonic() + PATIENCE_S
         while (trouble := _unreadiness(client)) is not None:
-            self._tick()
+            self._tick_for(POLL_S)
             if time.monotonic() > patient_until:
                 patient_until += PATIENCE_S
                 self._console.alert(f"Not ready yet: {trouble}")
@@ -147,8 +149,14 @@ class Supervisor:
             "  stop     Ctrl-C\n"
         )
 
+    def _tick_for(self, duration_s: float) -> None:
+        """Tick for that long; a tick alone ends with the first line a child writes."""
+        until = time.monotonic() + duration_s
+        while time.monotonic() < until:
+            self._tick()
+
     def _tick(self) -> None:
-        self._children.tick(0.2)
+        self._children.tick(0.05)
         if self._stops:
             raise Interrupted
 

@@ -115,13 +115,16 @@ def _target(output: Path, format_: str | None) -> _Output:
 
 
 def _follow(client: FarmClient, job: RemoteJob) -> RemoteJob:
-    """Wait until the job is finished, showing how far it is."""
+    """Wait until the job is finished, showing a person how far it is."""
+    watched = sys.stderr.isatty()
     try:
-        with click.progressbar(length=1000, label="Speaking", file=sys.stderr) as bar:
+        with click.progressbar(
+            length=1000, label="Speaking", file=sys.stderr, hidden=not watched
+        ) as bar:
             while not job.finished:
                 if job.segments_total:
                     bar.update(1000 * job.segments_done // job.segments_total - bar.pos)
-                job = client.job(job.id, wait_s=1 if sys.stderr.isatty() else WAIT_S)
+                job = client.job(job.id, wait_s=1 if watched else WAIT_S)
             if job.audio:
                 bar.update(1000 - bar.pos)
     except KeyboardInterrupt as stop:
