@@ -1,0 +1,24 @@
+-- A tenant's deliveries with their tries, newest first, from after the one the cursor names.
+-- Keys: lib/outbox.lua
+-- ARGV: tenant, how many, the cursor's created ms or "+inf", the cursor's delivery or ""
+-- Answers {records, next cursor's ms or "", next cursor's delivery or ""}.
+
+local index, limit = outbox_key("of", ARGV[1]), tonumber(ARGV[2])
+local records, last_ms, last_id, offset = {}, "", "", 0
+local last_score = ARGV[3] ~= "+inf" and tonumber(ARGV[3]) or nil
+while true do
+  local rows = redis.call("ZREVRANGEBYSCORE", index, ARGV[3], "-inf", "WITHSCORES", "LIMIT", offset,
+    limit + 1)
+  for i = 1, #rows, 2 do
+    local id, score = rows[i], rows[i + 1]
+    -- Names of the same millisecond come in falling order.
+    local passed = last_score and tonumber(score) == last_score and id >= ARGV[4]
+    if not passed and redis.call("EXISTS", delivery_key(id)) == 1 then
+      if #records == limit then return {records, last_ms, last_id} end
+      records[#records + 1] = delivery_record(id)
+      last_ms, last_id = score, id
+    end
+  end
+  if #rows < 2 * (limit + 1) then return {records, "", ""} end
+  offset = offset + limit + 1
+end

@@ -1,0 +1,83 @@
+"""Drains the webhook outbox: claim, build, sign, post, record, until nothing is due.
+
+The Celery task around it decides when to stop; a courier lost in the middle is the keeper's.
+"""
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from shared.addresses import AddressGuard
+from shared.deliveries import Delivery, DeliveryStore
+from shared.errors import NotFound
+from shared.jobs import JobStore
+from shared.keys import FarmKeys
+from shared.links import Links
+from shared.settings import Settings
+from shared.signing import signed_headers
+from shared.views import job_view, timestamp
+from worker.courier import Outcome, attempt
+
+_FIXED_HEADERS = {"Content-Type": "application/json", "User-Agent": "ttsfarm"}
+
+
+def deliver_due(
+    store: DeliveryStore,
+    jobs: JobStore,
+    links: Links,
+    keys: FarmKeys,
+    settings: Settings,
+    stop: Callable[[], bool],
+) -> int:
+    """Attempt every delivery that is due, one after the other; how many were attempted.
+
+    `stop` is asked before each. Raises `StateStoreUnavailable` or `StateStoreFull`; what was
+    claimed then is due again when its lease ends.
+    """
+    guard = AddressGuard.parse(settings.webhook_allow)
+    n_attempted = 0
+    while not stop():
+        claim = store.claim()
+        if claim is None:
+            break
+        body = message(claim, jobs, links)
+        secrets = keys.webhook_secrets(claim.tenant)
+        headers = signed_headers(secrets, claim.id, int(time.time()), body)
+        outcome = attempt(
+            claim.url, body, {**_FIXED_HEADERS, **headers}, guard, settings.webhook_timeout_s
+        )
+        record(store, claim, outcome)
+        n_attempted += 1
+    return n_attempted
+
+
+def message(claim: Delivery, jobs: JobStore, links: Links) -> bytes:
+    """The body: what happened, when, and the job object as it is now; never audio."""
+    data: dict[str, Any]
+    try:
+        data = job_view(jobs.job(claim.tenant, claim.job), links)
+    except NotFound:
+        # Its retention ended or it was deleted; the record keeps how it ended.
+        data = {"id": claim.job, "status": claim.job_status}
+    content = {
+        "type": f"job.{claim.event}",
+        "timestamp": timestamp(claim.created_ms),
+        "data": data,
+    }
+    return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def record(store: DeliveryStore, claim: Delivery, outcome: Outcome) -> None:
+    """Report an attempt: delivered, to be tried again, or given up because the receiver is gone."""
+    if outcome.accepted and outcome.status is not None:
+        store.delivered(claim, status_code=outcome.status, duration_ms=outcome.duration_ms)
+        return
+    store.failed(
+        claim,
+        duration_ms=outcome.duration_ms,
+        status_code=outcome.status,
+        error=outcome.error,
+        retry_after_s=outcome.retry_after_s,
+        final=outcome.gone,
+    )
