@@ -5,7 +5,8 @@ and reports late.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
@@ -14,6 +15,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -29,8 +31,14 @@ from tests.walk import AUDIO, Farm, expire_leases, ready_retries, result, spec
 
 pytestmark = pytest.mark.redis
 
+OTHER = {"w1": "w2", "w2": "w1"}
 TENANTS = ("one", "two", "three")
 QUANTUM = 400  # what a turn adds, in the claim's script
+
+
+def holding() -> Callable[[Any], bool]:
+    """Whether any worker holds claims."""
+    return lambda machine: any(machine.held.values())
 
 
 class FarmMachine(RuleBasedStateMachine):
@@ -40,7 +48,7 @@ class FarmMachine(RuleBasedStateMachine):
     url: str
 
     @initialize()
-    def empty(self) -> None:
+    def a_busy_farm(self) -> None:
         self.client.flushall()
         self.farm = Farm(Scripts(self.client), Settings(redis_url=self.url, max_attempts=3))
         self.held: dict[str, list[Claim]] = {"w1": [], "w2": []}
@@ -49,13 +57,16 @@ class FarmMachine(RuleBasedStateMachine):
         self.ended: dict[str, JobStatus] = {}
         self.accepted: set[tuple[str, str]] = set()
         self.newest: dict[tuple[str, str], int] = {}
+        for tenant in TENANTS[:2]:
+            self.submit(tenant=tenant, n_segments=3, bulk=False, again=False)
+        self.claim(worker="w1", limit=1)
 
     # Callers
 
     @rule(tenant=st.sampled_from(TENANTS), n_segments=st.integers(1, 4), bulk=st.booleans(),
           again=st.booleans())  # fmt: skip
     def submit(self, tenant: str, n_segments: int, bulk: bool, again: bool) -> None:
-        assume(len(self.sizes) < 8)
+        assume(len(self.sizes) < 6)
         name = f"j{len(self.sizes)}"
         for _ in range(2 if again else 1):  # a caller that lost the answer asks again
             assert self.farm.submit(name, tenant=tenant, interactive=not bulk, key=name) == name
@@ -93,9 +104,10 @@ class FarmMachine(RuleBasedStateMachine):
             self.newest[claim.job, claim.unit] = claim.attempt
         self.held[worker] += claims
 
+    @precondition(holding())
     @rule(worker=st.sampled_from(("w1", "w2")), last=st.booleans(), repeat=st.booleans())
     def report(self, worker: str, last: bool, repeat: bool) -> None:
-        assume(bool(self.held[worker]))
+        worker = worker if self.held[worker] else OTHER[worker]
         claim = self.held[worker][-1 if last else 0]
         outcome = self.done(claim)
         if outcome is Finish.ACCEPTED:
@@ -116,33 +128,48 @@ class FarmMachine(RuleBasedStateMachine):
             self.accepted.add((claim.job, claim.unit))
         return outcome
 
+    @precondition(holding())
     @rule(worker=st.sampled_from(("w1", "w2")))
     def plan_a_part(self, worker: str) -> None:
         plans = [c for c in self.held[worker] if c.kind is UnitKind.PLAN]
         assume(bool(plans))
         self.farm.work.append_plan(plans[0], [spec(0)])
 
+    @precondition(holding())
     @rule(worker=st.sampled_from(("w1", "w2")), retryable=st.booleans())
     def fail(self, worker: str, retryable: bool) -> None:
-        assume(bool(self.held[worker]))
+        worker = worker if self.held[worker] else OTHER[worker]
         claim = self.held[worker].pop()
         self.farm.work.fail(claim, SynthesisError("no") if retryable else EmptyAudio("no"))
 
+    @precondition(holding())
     @rule(worker=st.sampled_from(("w1", "w2")), delay_s=st.sampled_from((0.0, 5.0)))
     def release(self, worker: str, delay_s: float) -> None:
-        assume(bool(self.held[worker]))
+        worker = worker if self.held[worker] else OTHER[worker]
         self.farm.work.release(self.held[worker].pop(), delay_s)
 
+    @precondition(holding())
     @rule(worker=st.sampled_from(("w1", "w2")))
     def beat(self, worker: str) -> None:
         self.farm.work.beat(self.held[worker])
 
+    @precondition(holding())
     @rule(worker=st.sampled_from(("w1", "w2")))
     def crash(self, worker: str) -> None:
         self.held[worker].clear()
 
+    @precondition(holding())
+    @rule(frozen=st.sampled_from((("w1", "w2"), ("w2", "w1"))))
+    def thaw_after_a_takeover(self, frozen: tuple[str, str]) -> None:
+        """A worker stops for longer than its lease, another takes over, the first goes on."""
+        old, new = frozen if self.held[frozen[0]] else frozen[::-1]
+        expire_leases(self.farm)
+        self.claim(new, 3)
+        self.report(old, last=True, repeat=False)
+
     # The keeper
 
+    @precondition(holding())
     @rule()
     def leases_end(self) -> None:
         expire_leases(self.farm)
@@ -208,8 +235,8 @@ def test_no_history_loses_or_doubles_work(redis_server: RedisServer) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=60,
-            stateful_step_count=40,
+            max_examples=50,
+            stateful_step_count=50,
             deadline=None,
             suppress_health_check=list(HealthCheck),
         ),
