@@ -13,6 +13,8 @@ from flask import Request
 from shared.errors import MalformedBody, UnsupportedMediaType
 
 MAX_FORM_FIELDS = 100
+DRAIN_BYTES = 64_000_000
+DRAIN_CHUNK_BYTES = 65_536
 REPLACEMENT = "\ufffd"
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 
@@ -40,6 +42,19 @@ def _decode(data: bytes) -> str:
             f"The body is not UTF-8: byte {error.start} (0x{data[error.start]:02x}) "
             "does not fit; encode the body as UTF-8."
         ) from error
+
+
+def drain(request: Request) -> None:
+    """Read and drop a refused body, so that a client still sending it gets to read the answer.
+
+    Beyond `DRAIN_BYTES` the rest stays unread, and the client may see the connection break.
+    """
+    if (request.content_length or 0) > DRAIN_BYTES:
+        return
+    stream = request.environ["wsgi.input"]
+    left = DRAIN_BYTES
+    while left > 0 and (chunk := stream.read(min(left, DRAIN_CHUNK_BYTES))):
+        left -= len(chunk)
 
 
 def parse_json(data: bytes) -> dict[str, Any]:

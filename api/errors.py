@@ -6,9 +6,10 @@ A problem's `code` is stable; its `request_id` finds the line in the log.
 import logging
 from typing import Any
 
-from flask import Flask, Response, g, jsonify, request
+from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
+from api.bodies import drain
 from shared.errors import (
     BodyTooLarge,
     FarmError,
@@ -17,6 +18,7 @@ from shared.errors import (
     MalformedBody,
     MethodNotAllowed,
     NotFound,
+    RangeNotSatisfiable,
     RequestError,
     SynthesisError,
     Unavailable,
@@ -85,6 +87,8 @@ def answer(error: FarmError) -> Response:
         response = jsonify(problem_of(error))
         response.status_code = error.status
         response.content_type = PROBLEM_TYPE
+    if isinstance(error, RangeNotSatisfiable) and "size_bytes" in error.details:
+        response.headers["Content-Range"] = f"bytes */{error.details['size_bytes']}"
     if response.status_code in (429, 503) or isinstance(error, WaitTimeout):
         response.headers["Retry-After"] = str(error.details.get("retry_after_s", RETRY_AFTER_S))
     return response
@@ -103,6 +107,10 @@ def _answer_http_error(error: HTTPException) -> Response:
     message = None
     if kind is NotFound:
         message = f"There is nothing at {request.path[:200]!r}; /docs lists every call."
+    if kind is BodyTooLarge:
+        drain(request)
+        limit = current_app.config["MAX_CONTENT_LENGTH"]
+        message = f"The body is larger than {limit} bytes; split the text into several jobs."
     response = answer(kind(message))
     if allowed := getattr(error, "valid_methods", None):
         response.headers["Allow"] = ", ".join(allowed)

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from redis import Redis
+
 from api.guards import WaitSlots
 from api.metrics import ApiMetrics
 from api.voices import VoiceDirectory
@@ -22,6 +24,7 @@ class Farm:
     """The farm as the API sees it. `stopping` says whether this process is about to end."""
 
     settings: Settings
+    client: Redis
     jobs: JobStore
     watcher: Watcher
     presence: PresenceStore
@@ -41,3 +44,8 @@ class Farm:
     def links(self) -> Links:
         """Signs with the farm's own secret, which is read from Redis when it is first needed."""
         return self.open_links()
+
+    def close(self) -> None:
+        """Stop listening and close the connections to Redis."""
+        self.watcher.close()
+        self.client.close()

@@ -1,0 +1,153 @@
+"""Audio over HTTP: whole, in ranges, under signed links, and through the article's calls."""
+
+import hashlib
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from shared.errors import EmptyAudio
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture
+def job(api: Any) -> str:
+    made = api.submit()
+    api.finish(bytes(range(256)) * 4)
+    return str(made)
+
+
+def test_the_audio_comes_whole_with_its_hash_as_tag(api: Any, job: str) -> None:
+    answer = api.client.get(f"/v1/jobs/{job}/audio")
+    assert (answer.status_code, answer.content_type) == (200, "audio/wav")
+    assert answer.data == bytes(range(256)) * 4
+    assert answer.headers["ETag"] == f'"{hashlib.sha256(answer.data).hexdigest()}"'
+    assert answer.headers["Content-Length"] == "1024"
+    assert answer.headers["Accept-Ranges"] == "bytes"
+    assert f'filename="{job}.wav"' in answer.headers["Content-Disposition"]
+
+
+def test_a_range_comes_as_asked(api: Any, job: str) -> None:
+    answer = api.client.get(f"/v1/jobs/{job}/audio", headers={"Range": "bytes=10-19"})
+    assert (answer.status_code, answer.data) == (206, bytes(range(10, 20)))
+    assert answer.headers["Content-Range"] == "bytes 10-19/1024"
+    assert answer.headers["Content-Length"] == "10"
+
+
+def test_a_range_outside_is_a_416_that_tells_the_size(api: Any, job: str) -> None:
+    answer = api.client.get(f"/v1/jobs/{job}/audio", headers={"Range": "bytes=1024-"})
+    assert (answer.status_code, answer.json["code"]) == (416, "range_not_satisfiable")
+    assert answer.headers["Content-Range"] == "bytes */1024"
+
+
+def test_several_ranges_are_ignored(api: Any, job: str) -> None:
+    answer = api.client.get(f"/v1/jobs/{job}/audio", headers={"Range": "bytes=0-1,4-5"})
+    assert (answer.status_code, len(answer.data)) == (200, 1024)
+
+
+def test_a_range_of_another_version_is_ignored(api: Any, job: str) -> None:
+    tag = api.client.head(f"/v1/jobs/{job}/audio").headers["ETag"]
+    for condition, status in ((tag, 206), ('"other"', 200), (f"W/{tag}", 200)):
+        headers = {"Range": "bytes=0-9", "If-Range": condition}
+        assert api.client.get(f"/v1/jobs/{job}/audio", headers=headers).status_code == status
+
+
+def test_audio_that_is_known_is_not_sent_again(api: Any, job: str) -> None:
+    tag = api.client.head(f"/v1/jobs/{job}/audio").headers["ETag"]
+    answer = api.client.get(f"/v1/jobs/{job}/audio", headers={"If-None-Match": f'"x", {tag}'})
+    assert (answer.status_code, answer.data) == (304, b"")
+
+
+def test_head_tells_the_size_without_the_audio(api: Any, job: str) -> None:
+    answer = api.client.head(f"/v1/jobs/{job}/audio", headers={"Range": "bytes=0-9"})
+    assert (answer.status_code, answer.data) == (200, b"")
+    assert answer.headers["Content-Length"] == "1024"
+
+
+def test_a_job_under_way_has_no_audio_yet(api: Any) -> None:
+    answer = api.client.get(f"/v1/jobs/{api.submit()}/audio")
+    assert (answer.status_code, answer.json["code"]) == (409, "wrong_state")
+    assert answer.json["job_status"] == "queued"
+
+
+def test_audio_that_left_the_store_is_a_410(api: Any, job: str) -> None:
+    api.store.delete([f"jobs/{job}/audio.wav"])
+    answer = api.client.get(f"/v1/jobs/{job}/audio")
+    assert (answer.status_code, answer.json["code"]) == (410, "object_missing")
+
+
+def test_the_signed_link_downloads_the_audio(api: Any, job: str) -> None:
+    link = urlsplit(api.client.get(f"/v1/jobs/{job}").json["audio"]["url"])
+    answer = api.client.get(f"{link.path}?{link.query}")
+    assert (answer.status_code, len(answer.data)) == (200, 1024)
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+
+
+@pytest.mark.parametrize("old", ["signature=", "expires=", "filename=", "jobs/"])
+def test_a_changed_link_is_refused(api: Any, job: str, old: str) -> None:
+    link = urlsplit(api.client.get(f"/v1/jobs/{job}").json["audio"]["url"])
+    changed = f"{link.path}?{link.query}".replace(old, f"{old}1", 1)
+    answer = api.client.get(changed)
+    assert (answer.status_code, answer.json["code"]) == (403, "link_expired")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/files/jobs/x", "/v1/files/../etc/passwd?expires=x&signature=y", "/v1/files/%00"]
+)
+def test_a_link_that_was_not_signed_is_refused(api: Any, path: str) -> None:
+    assert api.client.get(path).status_code in (403, 404)
+
+
+def test_the_articles_form_answers_with_a_wav(api: Any) -> None:
+    with api.working(api.finish):
+        answer = api.client.post("/synthesize", data={"text": "你好。", "speed": "1.2"})
+    assert (answer.status_code, answer.content_type) == (200, "audio/wav")
+    assert answer.data[:4] == b"RIFF"
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+
+
+def test_the_articles_json_call_answers_with_a_link_that_downloads(api: Any) -> None:
+    with api.working(api.finish):
+        answer = api.client.post("/api/tts", json={"text": "你好。"})
+    assert answer.status_code == 200
+    url = answer.json["data"]["audio_url"]
+    assert answer.json == {"code": 200, "msg": "Success", "data": {"audio_url": url}}
+    assert url.startswith("/download/")
+    assert url.endswith(".wav")
+    assert api.client.get(url).data[:4] == b"RIFF"
+
+
+def test_a_failed_synthesis_is_the_articles_500(api: Any) -> None:
+    with api.working(lambda: api.fail(EmptyAudio("Nothing here can be spoken."))):
+        answer = api.client.post("/api/tts", json={"text": "。。。"})
+    assert answer.status_code == 500
+    assert answer.json == {"code": 500, "msg": "Synthesis failed: Nothing here can be spoken."}
+
+
+def test_a_wrong_field_of_the_articles_calls_is_a_400_that_names_it(api: Any) -> None:
+    answer = api.client.post("/api/tts", json={"text": "好", "speed": 9})
+    assert (answer.status_code, answer.json["code"]) == (400, 400)
+    assert "speed" in answer.json["msg"]
+    answer = api.client.post("/synthesize", data={"text": "好", "speed": "fast"})
+    assert (answer.status_code, answer.json["code"]) == (400, 400)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nothing.wav",
+        "..wav",
+        "...wav",
+        "../secret.wav",
+        "..%2fsecret.wav",
+        "..%5csecret.wav",
+        "%2e%2e%2f%2e%2e%2fetc%2fpasswd.wav",
+        "a%00.wav",
+        "a.wav.wav",
+        "x.mp3",
+        "x",
+    ],
+)
+def test_a_download_by_a_name_that_is_no_jobs_is_a_404(api: Any, name: str) -> None:
+    assert api.client.get(f"/download/{name}").status_code == 404

@@ -1,0 +1,127 @@
+"""The production server as a process: big bodies, many waiters, a graceful end, quiet logs."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.conftest import free_port, wait_until
+
+pytestmark = pytest.mark.redis
+
+
+class Served:
+    """A running server and what it logs."""
+
+    def __init__(self, redis_url: str, directory: Path) -> None:
+        self.port = free_port()
+        self.log = directory / "api.log"
+        settings = {
+            "TTSFARM_REDIS_URL": redis_url,
+            "TTSFARM_STORAGE_DIR": str(directory / "objects"),
+            "TTSFARM_API_PORT": str(self.port),
+            "TTSFARM_API_THREADS": "8",
+            "TTSFARM_DEFAULT_VOICE": "fake",
+        }
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", "from api.server import serve; serve()"],
+                env={**os.environ, **settings},
+                stderr=log,
+            )
+        wait_until(self.lives, 20)
+
+    def lives(self) -> bool:
+        try:
+            return self.call("/livez")[0] == 200
+        except OSError:
+            return False
+
+    def call(
+        self, path: str, data: bytes | None = None, timeout_s: float = 20
+    ) -> tuple[int, dict[str, Any]]:
+        headers = {"Content-Type": "application/json"}
+        request = Request(f"http://127.0.0.1:{self.port}{path}", data=data, headers=headers)
+        try:
+            with urlopen(request, timeout=timeout_s) as answer:
+                return answer.status, json.loads(answer.read() or b"{}")
+        except HTTPError as error:
+            with error:
+                return error.code, json.loads(error.read())
+
+
+@pytest.fixture
+def served(api: Any, redis_url: str, tmp_path: Path) -> Iterator[Served]:
+    server = Served(redis_url, tmp_path)
+    yield server
+    if server.process.poll() is None:
+        server.process.terminate()
+        server.process.wait(timeout=20)
+
+
+def test_a_body_of_10_mb_is_a_413_the_client_can_read(served: Served) -> None:
+    body = json.dumps({"text": "a" * 10_000_000}).encode()
+    status, problem = served.call("/v1/jobs", body)
+    assert (status, problem["code"]) == (413, "body_too_large")
+
+
+def test_more_long_polls_than_threads_leave_the_server_answering(served: Served, api: Any) -> None:
+    job = api.submit()
+    answers: list[int] = []
+    waiters = [
+        threading.Thread(target=lambda: answers.append(served.call(f"/v1/jobs/{job}?wait=5")[0]))
+        for _ in range(16)
+    ]
+    for waiter in waiters:
+        waiter.start()
+    began = time.monotonic()
+    assert served.call("/livez")[0] == 200
+    assert time.monotonic() - began < 2
+    api.finish()
+    for waiter in waiters:
+        waiter.join(timeout=20)
+    assert answers == [200] * 16
+
+
+def test_sigterm_answers_who_waits_and_ends(served: Served, api: Any) -> None:
+    job = api.submit()
+    answers: list[tuple[int, dict[str, Any]]] = []
+    waiter = threading.Thread(target=lambda: answers.append(served.call(f"/v1/jobs/{job}?wait=30")))
+    waiter.start()
+    metric = "ttsfarm_http_waiting 1.0"
+    wait_until(lambda: metric in read_metrics(served), 10)
+    began = time.monotonic()
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(timeout=10) == 0
+    assert time.monotonic() - began < 8
+    waiter.join(timeout=5)
+    assert [(status, shown["status"]) for status, shown in answers] == [(200, "queued")]
+
+
+def read_metrics(served: Served) -> str:
+    with urlopen(f"http://127.0.0.1:{served.port}/metrics", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def test_logs_are_json_and_hold_no_text_and_no_signature(served: Served) -> None:
+    served.call("/v1/jobs", json.dumps({"text": "秘密的话"}).encode())
+    served.call("/v1/files/jobs/x/audio.wav?expires=1&signature=s3cret")
+    text = served.log.read_text("utf-8")
+    lines = [json.loads(line) for line in text.splitlines()]
+    assert "秘密" not in text
+    assert "s3cret" not in text
+    requests = [line for line in lines if line["action"] == "http.request"]
+    assert {"GET /v1/files/<path:key> 403", "POST /v1/jobs 202"} <= {
+        line["message"] for line in requests
+    }
+    assert all(line["request_id"] and line["process"] == "api" for line in requests)
