@@ -67,7 +67,7 @@ def _page(job: RemoteJob) -> str:
         "segments": _segments(job),
         "audio": f"{job.audio.duration_s:.1f} s" if job.audio else f"{job.audio_s:.1f} s so far",
         "submitted": job.created_at,
-        "took": f"{job.total_ms / 1000:.1f} s" if job.total_ms is not None else "",
+        "took": f"{job.total_ms / 1000:.2f} s" if job.total_ms is not None else "",
         "error": job.error or "",
     }
     return "\n".join(f"{name:<11}{value}" for name, value in lines.items() if value)

@@ -145,7 +145,7 @@ def _save(client: FarmClient, job: RemoteJob, target: _Output) -> None:
     with _whole(target.path) as file:
         _copy(client, job, file)
     seconds = f"{job.audio.duration_s:.1f} s" if job.audio else ""
-    took = f", job {job.id} took {job.total_ms / 1000:.1f} s" if job.total_ms is not None else ""
+    took = f", job {job.id} took {job.total_ms / 1000:.2f} s" if job.total_ms is not None else ""
     click.echo(f"{target.path}: {seconds} of speech{took}", err=True)
 
 

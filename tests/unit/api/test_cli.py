@@ -121,7 +121,7 @@ def test_say_writes_the_audio_when_the_job_is_done(farm, ttsfarm, tmp_path):
     assert result.exit_code == 0, result.output
     assert (tmp_path / "a.wav").read_bytes() == AUDIO
     assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
-    assert "2.5 s of speech, job j1 took 1.5 s" in result.stderr
+    assert "2.5 s of speech, job j1 took 1.50 s" in result.stderr
 
 
 def test_say_sends_the_options_that_were_given_and_no_others(farm, ttsfarm, tmp_path):
