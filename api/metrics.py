@@ -30,14 +30,14 @@ class ApiMetrics:
         )
         self._latency = Histogram(
             "ttsfarm_http_request_seconds",
-            "Time until an answer begins, long polls included",
+            "Time until an answer begins, long polls included, by method and route",
             ["method", "route"],
             buckets=LATENCY_BUCKETS,
             registry=self.registry,
         )
         self._submitted = Counter(
             "ttsfarm_jobs_submitted",
-            "Submits accepted; repeated ones found their job there already",
+            "Submits accepted, by voice and outcome; repeated ones found their job there already",
             ["voice", "outcome"],
             registry=self.registry,
         )
@@ -60,11 +60,19 @@ class ApiMetrics:
 
 def _lane_families() -> dict[str, GaugeMetricFamily]:
     texts = {
-        "depth": ("ttsfarm_lane_depth", "Pieces of work due", ["voice", "class"]),
-        "waiting": ("ttsfarm_lane_waiting_seconds", "Age of the oldest due work", ["voice"]),
-        "claimed": ("ttsfarm_lane_claimed", "Pieces of work under way", ["voice"]),
-        "bells": ("ttsfarm_lane_bells", "Celery messages in the lane's queue", ["voice"]),
-        "workers": ("ttsfarm_lane_workers", "Live workers that offer the voice", ["voice"]),
+        "depth": (
+            "ttsfarm_lane_depth",
+            "Pieces of work due, by voice and class",
+            ["voice", "class"],
+        ),
+        "waiting": (
+            "ttsfarm_lane_waiting_seconds",
+            "Age of the oldest due work, by voice",
+            ["voice"],
+        ),
+        "claimed": ("ttsfarm_lane_claimed", "Pieces of work under way, by voice", ["voice"]),
+        "bells": ("ttsfarm_lane_bells", "Celery messages in the lane's queue, by voice", ["voice"]),
+        "workers": ("ttsfarm_lane_workers", "Live workers that offer a voice, by voice", ["voice"]),
     }
     return {
         short: GaugeMetricFamily(name, text, labels=labels)
@@ -111,7 +119,9 @@ class FarmCollector(Collector):
         store = GaugeMetricFamily("ttsfarm_state_store_up", "1 while Redis answers")
         store.add_metric([], up)
         yield store
-        live = GaugeMetricFamily("ttsfarm_workers", "Live workers", labels=["ready"])
+        live = GaugeMetricFamily(
+            "ttsfarm_workers", "Live workers, by whether they are ready", labels=["ready"]
+        )
         if up:
             live.add_metric(["true"], sum(workers))
             live.add_metric(["false"], len(workers) - sum(workers))
