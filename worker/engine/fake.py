@@ -22,7 +22,16 @@ S_PER_CHAR = 0.08
 LEVEL = 0.3
 LOWEST_HZ = 150.0
 N_PITCHES = 24  # semitones; two octaves
-EMOTIONS = ("neutral", "happy", "angry", "sad", "fear", "hate", "surprise")
+# Semitones at intensity 1; no two meet at any pair of whole intensities.
+EMOTIONS = {
+    "neutral": 0.0,
+    "happy": 0.3,
+    "angry": 0.5,
+    "sad": 0.7,
+    "fear": 1.1,
+    "hate": 1.3,
+    "surprise": 1.7,
+}
 VOICES = {"fake": 0, "fake-2": 7}  # semitones
 
 _DIRECTIVE = re.compile(r"\[\[(crash|fail|refuse|silent|nan|clip|sleep [0-9.]+)\]\]")
@@ -48,7 +57,7 @@ class FakeEngine:
                 name=name,
                 engine=self.name,
                 language="zh-CN",
-                emotions=EMOTIONS,
+                emotions=tuple(EMOTIONS),
                 sample_rate_hz=SAMPLE_RATE_HZ,
                 revision="1",
                 description="Tones for tests; says nothing",
@@ -103,7 +112,7 @@ def _spoken(text: str) -> list[tuple[int, str]]:
 
 def _tone(character: str, n_samples: int, voice: str, utterance: Utterance) -> Samples:
     semitones = ord(character) % N_PITCHES + VOICES[voice] + utterance.pitch
-    semitones += EMOTIONS.index(utterance.emotion) * utterance.emotion_intensity / 2
+    semitones += EMOTIONS[utterance.emotion] * utterance.emotion_intensity
     rate_hz = LOWEST_HZ * 2 ** (semitones / 12)
     times_s = np.arange(n_samples, dtype=np.float64) / SAMPLE_RATE_HZ
     envelope = np.sin(np.pi * np.arange(n_samples) / n_samples)

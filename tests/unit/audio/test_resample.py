@@ -1,0 +1,34 @@
+import numpy as np
+import pytest
+
+from worker.audio.resample import resample
+from worker.types import Samples
+
+
+def tone(rate_hz: int, duration_s: float = 1.0, pitch_hz: float = 440.0) -> Samples:
+    times = np.arange(round(rate_hz * duration_s)) / rate_hz
+    return (0.5 * np.sin(2 * np.pi * pitch_hz * times)).astype(np.float32)
+
+
+@pytest.mark.parametrize("chunk", [1, 100, 4096, 10**6])
+@pytest.mark.parametrize(
+    ("from_hz", "to_hz"), [(22_050, 48_000), (22_050, 8_000), (16_000, 24_000)]
+)
+def test_the_same_tone_comes_out_at_the_other_rate(from_hz: int, to_hz: int, chunk: int) -> None:
+    sound = tone(from_hz, 0.5)
+    chunks = (sound[at : at + chunk] for at in range(0, len(sound), chunk))
+    heard = np.concatenate([*resample(chunks, from_hz, to_hz)])
+    expected = tone(to_hz, 0.5)
+    assert heard.dtype == np.float32
+    assert abs(len(heard) - len(expected)) <= 1
+    inner = slice(to_hz // 50, len(expected) - to_hz // 50)
+    np.testing.assert_allclose(heard[inner], expected[inner], atol=0.005)
+
+
+def test_equal_rates_pass_untouched() -> None:
+    chunks = [tone(16_000), tone(16_000)]
+    assert all(a is b for a, b in zip(resample(chunks, 16_000, 16_000), chunks, strict=True))
+
+
+def test_nothing_stays_nothing() -> None:
+    assert sum(map(len, resample([], 16_000, 48_000))) == 0

@@ -1,0 +1,255 @@
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from shared.errors import BadAudio, EmptyAudio, EngineUnavailable, SynthesisError, TextRefused
+from shared.schemas import AudioFormat, JobRequest, SegmentSpec
+from shared.settings import Settings
+from worker import pipeline
+from worker.audio.join import pause_samples
+from worker.engine.fake import S_PER_CHAR, FakeEngine
+from worker.pipeline import Rendered
+from worker.types import Rendering, Utterance, Wave
+from worker.voices import Voices
+
+REQUEST = JobRequest(voice="fake")
+VOICE = FakeEngine().voices()[0]
+NEWS = "国家统计局今天公布数据。全年经济增长5.2%，总体平稳！\n\n“消费回升了。”他说。"
+
+
+def specs(text: str, request: JobRequest = REQUEST) -> list[SegmentSpec]:
+    return [*pipeline.plan(request, text).segments()]
+
+
+def outcomes(*texts: str, request: JobRequest = REQUEST) -> list[pipeline.Outcome]:
+    asked = [(request, spec(text)) for text in texts]
+    return pipeline.render(FakeEngine(), VOICE, asked)
+
+
+def spec(text: str, **changes: object) -> SegmentSpec:
+    plain = SegmentSpec(
+        index=0,
+        start=0,
+        end=len(text),
+        spoken=text,
+        emotion="neutral",
+        emotion_intensity=1.0,
+        n_chars=len(text),
+    )
+    return replace(plain, **changes)
+
+
+def wave(n_samples: int, level: float = 0.5, rate_hz: int = 16_000) -> Wave:
+    return Wave(samples=np.full(n_samples, level, np.float32), rate_hz=rate_hz)
+
+
+def assemble(
+    path: Path, *segments: tuple[SegmentSpec, Wave], **changes: object
+) -> pipeline.AudioResult:
+    request = replace(REQUEST, **changes)
+    return pipeline.assemble(iter(segments), request, "j1", path / "audio")
+
+
+# Plan
+
+
+def test_a_plan_covers_the_text_in_order() -> None:
+    planned = specs(NEWS)
+    assert "".join(NEWS[one.start : one.end] for one in planned) == NEWS
+    assert [one.index for one in planned] == [0, 1, 2, 3]
+    assert [one.silence_after_ms for one in planned] == [350, 600, 350, 0]
+    assert all(one.n_chars == len(one.spoken) for one in planned)
+
+
+def test_a_plan_carries_the_requests_emotion() -> None:
+    happy = replace(REQUEST, emotion="happy", emotion_intensity=0.0)
+    assert {(one.emotion, one.emotion_intensity) for one in specs(NEWS, happy)} == {("happy", 0.0)}
+
+
+def test_a_plan_reports_what_it_leaves_out() -> None:
+    plan = pipeline.plan(REQUEST, "今天下雨了😀。明天\x07是晴天。")
+    spoken = [one.spoken for one in plan.segments()]
+    assert spoken == ["今天下雨了 。", "明天 是晴天。"]
+    assert [(one["start"], one["end"], one["reason"]) for one in plan.substitutions()] == [
+        (5, 6, "emoji"),
+        (9, 10, "control character"),
+    ]
+
+
+def test_a_plan_read_again_reports_the_same() -> None:
+    plan = pipeline.plan(REQUEST, "今天下雨了😀。")
+    assert [*plan.segments()] == [*plan.segments()]
+    assert len(plan.substitutions()) == 1
+
+
+@pytest.mark.parametrize("text", ["", "  \n", "。。。", "😀😀"])
+def test_a_text_without_speech_has_no_plan(text: str) -> None:
+    with pytest.raises(EmptyAudio, match=f"none of {len(text)} characters"):
+        specs(text)
+
+
+# Keys
+
+
+def test_a_key_names_what_was_asked() -> None:
+    key = pipeline.segment_key("j1", VOICE, REQUEST, spec("你好"))
+    job, digest = key.removesuffix(".flac").rsplit("/", 1)
+    assert job == "jobs/j1/segments"
+    assert len(bytes.fromhex(digest)) == hashlib.sha256().digest_size
+
+
+def test_a_key_changes_with_everything_that_changes_the_sound() -> None:
+    one = spec("你好")
+    changed = [
+        (VOICE, REQUEST, one),
+        (replace(VOICE, revision="2"), REQUEST, one),
+        (replace(VOICE, name="fake-2"), REQUEST, one),
+        (VOICE, replace(REQUEST, speed=1.5), one),
+        (VOICE, replace(REQUEST, pitch=1.0), one),
+        (VOICE, REQUEST, replace(one, spoken="您好")),
+        (VOICE, REQUEST, replace(one, symbols="{n$tone3}")),
+        (VOICE, REQUEST, replace(one, emotion="happy")),
+        (VOICE, REQUEST, replace(one, emotion_intensity=0.5)),
+    ]
+    assert len({pipeline.segment_key("j1", *asked) for asked in changed}) == len(changed)
+
+
+def test_a_key_stays_when_only_the_assembly_differs() -> None:
+    louder = replace(REQUEST, volume=2.0, format="mp3", sample_rate_hz=8000)
+    moved = spec("你好", index=4, start=9, end=11, silence_after_ms=600)
+    assert pipeline.segment_key("j1", VOICE, louder, moved) == pipeline.segment_key(
+        "j1", VOICE, REQUEST, spec("你好")
+    )
+
+
+# Render
+
+
+def test_segments_come_out_in_order_with_their_timings() -> None:
+    first, second = outcomes("你好", "世界和平")
+    assert isinstance(first, Rendered)
+    assert isinstance(second, Rendered)
+    assert first.wave.duration_s == pytest.approx(3 * S_PER_CHAR)
+    assert first.timings_ms == ((0, 1, 0, 80), (1, 2, 80, 160))
+    assert len(second.timings_ms) == 4
+
+
+def test_a_bad_segment_fails_alone() -> None:
+    texts = [
+        "你好",
+        "坏[[fail]]了",
+        "世界",
+        "静[[silent]]音",
+        "再见",
+        "拒[[refuse]]绝",
+        "好吧",
+        "[[nan]]数",
+    ]
+    kinds = [type(outcome) for outcome in outcomes(*texts)]
+    assert kinds == [
+        Rendered,
+        SynthesisError,
+        Rendered,
+        BadAudio,
+        Rendered,
+        TextRefused,
+        Rendered,
+        BadAudio,
+    ]
+
+
+def test_more_segments_than_a_batch_are_all_rendered() -> None:
+    texts = ["字" * n for n in range(1, 20)]
+    lengths = [o.wave.duration_s for o in outcomes(*texts) if isinstance(o, Rendered)]
+    assert lengths == pytest.approx([(n + 1) * S_PER_CHAR for n in range(1, 20)])
+
+
+def test_speed_pitch_and_emotion_reach_the_engine() -> None:
+    request = replace(REQUEST, speed=2.0, pitch=3.0)
+    said = pipeline.utterance(request, spec("好", emotion="sad", emotion_intensity=0.5))
+    assert said == Utterance(text="好", emotion="sad", emotion_intensity=0.5, speed=2.0, pitch=3.0)
+
+
+def test_an_engine_that_is_unfit_is_no_segments_fault() -> None:
+    class Broken(FakeEngine):
+        def render(self, voice: str, utterances: Sequence[Utterance]) -> list[Rendering]:
+            raise EngineUnavailable("the model is gone")
+
+    with pytest.raises(EngineUnavailable, match="the model is gone"):
+        pipeline.render(Broken(), VOICE, [(REQUEST, spec("你好"))])
+
+
+# Assemble
+
+
+def test_the_file_is_as_long_as_segments_and_pauses(tmp_path: Path) -> None:
+    audio = assemble(
+        tmp_path,
+        (spec("a", silence_before_ms=50, silence_after_ms=333), wave(1600)),
+        (spec("b"), wave(800)),
+    )
+    n_samples = 1600 + 800 + pause_samples(50, 16_000) + pause_samples(333, 16_000)
+    assert soundfile.info(tmp_path / "audio").frames == n_samples
+    assert audio.duration_ms == round(n_samples / 16)
+    assert (audio.key, audio.format, audio.sample_rate_hz) == ("jobs/j1/audio.wav", "wav", 16_000)
+    data = (tmp_path / "audio").read_bytes()
+    assert (audio.size_bytes, audio.sha256) == (len(data), hashlib.sha256(data).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("audio_format", "asked_hz", "expected_hz"),
+    [("wav", None, 22_050), ("opus", None, 24_000), ("mp3", 8_000, 8_000), ("wav", 44_100, 44_100)],
+)
+def test_the_rate_is_the_one_asked_or_the_next_the_format_has(
+    audio_format: AudioFormat, asked_hz: int | None, expected_hz: int, tmp_path: Path
+) -> None:
+    sound = wave(22_050, rate_hz=22_050)
+    audio = assemble(tmp_path, (spec("a"), sound), format=audio_format, sample_rate_hz=asked_hz)
+    assert audio.sample_rate_hz == soundfile.info(tmp_path / "audio").samplerate == expected_hz
+    assert audio.duration_ms == pytest.approx(1000, abs=1)
+
+
+def test_volume_is_applied(tmp_path: Path) -> None:
+    assemble(tmp_path, (spec("a"), wave(16_000)), volume=0.5)
+    samples, _ = soundfile.read(tmp_path / "audio")
+    assert samples[8_000] == pytest.approx(0.25, abs=1e-4)
+
+
+def test_segments_are_read_while_the_file_is_written(tmp_path: Path) -> None:
+    path, sizes = tmp_path / "audio", list[int]()
+
+    def segments() -> Iterator[tuple[SegmentSpec, Wave]]:
+        for _ in range(5):
+            sizes.append(path.stat().st_size if path.exists() else 0)
+            yield spec("a"), wave(100_000)
+
+    pipeline.assemble(segments(), REQUEST, "j1", path)
+    assert sizes == sorted(sizes)
+    assert 0 < sizes[2] < sizes[4]
+
+
+def test_a_job_without_segments_has_no_audio(tmp_path: Path) -> None:
+    with pytest.raises(EmptyAudio, match="no segments"):
+        assemble(tmp_path)
+
+
+def test_a_paragraph_of_news_becomes_a_wav_that_speaks(tmp_path: Path) -> None:
+    voices = Voices(Settings(voices="espeak-zh"))
+    voice = voices.voice("espeak-zh")
+    request = replace(REQUEST, voice="espeak-zh")
+    planned = specs(NEWS, request)
+    rendered = pipeline.render(
+        voices.engine("espeak-zh"), voice, [(request, one) for one in planned]
+    )
+    waves = [outcome.wave for outcome in rendered if isinstance(outcome, Rendered)]
+    path = tmp_path / "news.wav"
+    audio = pipeline.assemble(iter(zip(planned, waves, strict=True)), request, "j1", path)
+    samples, rate_hz = soundfile.read(path)
+    assert rate_hz == 22_050
+    assert 8_000 < audio.duration_ms < 20_000
+    assert np.abs(samples).max() > 0.3
