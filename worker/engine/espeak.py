@@ -108,15 +108,19 @@ def _render(file: str, utterance: Utterance) -> Rendering:
 
 
 def manner(utterance: Utterance) -> Manner:
-    """The library's settings for an utterance: its emotion, speed and pitch together."""
+    """The library's settings for an utterance: its emotion, speed and pitch together.
+
+    What lies beyond the library's limits is held at them; an octave down is about nine semitones.
+    """
     colour = EMOTIONS[utterance.emotion]
     intensity = utterance.emotion_intensity
     rate = NEUTRAL_RATE_WPM * utterance.speed * colour.rate**intensity
     semitones = utterance.pitch + colour.semitones * intensity
+    widening = 2 ** (semitones / 12)  # a tone's interval in Hz grows with its height
     return Manner(
         rate_wpm=_within(rate, *RATE_LIMITS_WPM),
         pitch=_within(NEUTRAL_PITCH + semitones * PITCH_STEPS_PER_SEMITONE, 0, 99),
-        range=_within(NEUTRAL_RANGE * colour.range**intensity, 0, 99),
+        range=_within(NEUTRAL_RANGE * colour.range**intensity * widening, 0, 99),
     )
 
 
