@@ -1,4 +1,4 @@
-"""The `ttsfarm` command: puts the commands of `api/commands` together, turns faults into words.
+"""The `ttsfarm` command: names the commands of `api/commands`, turns faults into words.
 
 Exit codes: 0 done, 1 the job or this machine's set-up failed, 2 wrong use, 3 no farm answers,
 4 the farm refuses the request, 5 the farm can not serve it now, 130 interrupted.
@@ -9,24 +9,25 @@ from typing import Any
 
 import click
 
-from api.commands.doctor import doctor
-from api.commands.jobs import cancel, jobs, status
-from api.commands.say import say
-from api.commands.serve import serve
-from api.commands.up import up
-from api.commands.voices import voices
 from api.farm_client import FarmProblem, FarmUnreachable
 from api.problems import SetupProblem
+from shared.commands import Commands
 
 SETUP, UNREACHABLE, REFUSED, UNAVAILABLE = 1, 3, 4, 5
-COMMANDS = (up, say, jobs, status, cancel, voices, doctor, serve)
+COMMANDS = {
+    "up": "api.commands.up",
+    "say": "api.commands.say",
+    "jobs": "api.commands.jobs",
+    "status": "api.commands.jobs",
+    "cancel": "api.commands.jobs",
+    "voices": "api.commands.voices",
+    "doctor": "api.commands.doctor",
+    "serve": "api.commands.serve",
+}
 
 
-class Commands(click.Group):
-    """Lists commands as they were added; known faults end in one message."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click gives it
-        return list(self.commands)
+class FarmCommands(Commands):
+    """Ends known faults in one message and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -45,14 +46,12 @@ def _failed(message: str, exit_code: int) -> click.exceptions.Exit:
     return click.exceptions.Exit(exit_code)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=FarmCommands, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(version("ttsfarm"), prog_name="ttsfarm")
 def main() -> None:
     """Turn Chinese text into speech, in volume."""
-
-
-for command in COMMANDS:
-    main.add_command(command)
 
 
 if __name__ == "__main__":

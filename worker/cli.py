@@ -1,23 +1,23 @@
-"""The `ttsfarm-worker` command: puts the commands of `worker/commands` together."""
+"""The `ttsfarm-worker` command: names the commands of `worker/commands`."""
 
 from importlib.metadata import version
 
 import click
 
-from worker.commands.doctor import doctor
-from worker.commands.run import run
+from shared.commands import Commands
 
-COMMANDS = (run, doctor)
+COMMANDS = {
+    "run": "worker.commands.run",
+    "doctor": "worker.commands.doctor",
+}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(version("ttsfarm"), prog_name="ttsfarm-worker")
 def main() -> None:
     """Speak what a ttsfarm has to be spoken."""
-
-
-for command in COMMANDS:
-    main.add_command(command)
 
 
 if __name__ == "__main__":

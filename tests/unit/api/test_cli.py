@@ -98,18 +98,26 @@ def farm() -> Iterator[Farm]:
 @pytest.fixture
 def ttsfarm(farm):
     def run(*args: str, stdin: bytes | None = None) -> Result:
-        return CliRunner().invoke(main, args, input=stdin, env={"TTSFARM_URL": farm.url})
+        return CliRunner().invoke(
+            main, args, prog_name="ttsfarm", input=stdin, env={"TTSFARM_URL": farm.url}
+        )
 
     return run
 
 
 def test_every_command_explains_itself(ttsfarm):
     listed = ttsfarm("--help").stdout
-    for command in COMMANDS:
-        assert command.name in listed
-        shown = ttsfarm(command.name, "--help")
+    for name in COMMANDS:
+        assert f"  {name} " in listed
+        shown = ttsfarm(name, "--help")
         assert shown.exit_code == 0
-        assert command.help in shown.stdout
+        assert f"Usage: ttsfarm {name}" in shown.stdout
+
+
+def test_a_command_that_does_not_exist_is_called_so(ttsfarm):
+    result = ttsfarm("sing")
+    assert result.exit_code == 2
+    assert "No such command 'sing'" in result.stderr
 
 
 def test_say_writes_the_audio_when_the_job_is_done(farm, ttsfarm, tmp_path):

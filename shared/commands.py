@@ -1,0 +1,28 @@
+"""A command line whose commands are loaded when they are called, so that each starts quickly."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+class Commands(click.Group):
+    """Commands by name, each an attribute of that name in the module given for it."""
+
+    def __init__(self, *args: Any, modules: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click gives it
+        """The names as they were written down, which is the order people meet them in."""
+        return list(self.modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        module = self.modules.get(cmd_name)
+        if module is None:
+            return None
+        found = getattr(import_module(module), cmd_name)
+        if not isinstance(found, click.Command):
+            raise TypeError(f"{module}.{cmd_name} is no command")
+        return found
