@@ -1,7 +1,6 @@
 """Webhook signatures by Standard Webhooks 1.0, symmetric (`v1`): make secrets, sign, verify."""
 
 import base64
-import binascii
 import hashlib
 import hmac
 import secrets as randomness
@@ -27,7 +26,7 @@ def secret_bytes(secret: str) -> bytes:
     encoded = secret.removeprefix(PREFIX)
     try:
         key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise ValueError("A webhook secret is 'whsec_' followed by base64; this is not.") from error
     if not key:
         raise ValueError("A webhook secret has at least one byte; this has none.")

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -265,8 +266,12 @@ class S3Store:
         )
         config = self._client.get_bucket_lifecycle(self._bucket)
         rules = config.rules if config else []
-        others = [rule for rule in rules if rule.rule_id != RULE_ID]
-        # Servers answer an empty filter in several ways; what counts is when objects go.
+        # A server may leave an empty filter out of its answer, and refuse a rule without one.
+        others = [
+            rule if rule.rule_filter else replace(rule, rule_filter=Filter(prefix=""))
+            for rule in rules
+            if rule.rule_id != RULE_ID
+        ]
         if not any(
             rule.rule_id == RULE_ID
             and rule.status == ENABLED
