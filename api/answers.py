@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
-from flask import Response, current_app, jsonify
+from flask import Flask, Response, current_app, jsonify
 from pydantic import BaseModel
 
 from api.farm import Farm
@@ -55,7 +55,12 @@ def operation_of(view: Callable[..., object]) -> Operation | None:
 
 def current_farm() -> Farm:
     """The farm this app serves."""
-    return cast(Farm, current_app.extensions["ttsfarm"])
+    return farm_of(current_app)
+
+
+def farm_of(app: Flask) -> Farm:
+    """The farm an app serves."""
+    return cast(Farm, app.extensions["ttsfarm"])
 
 
 def job_answer(job: Job, status: int = 200) -> Response:

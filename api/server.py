@@ -7,6 +7,7 @@ from flask import Flask
 from gunicorn.app.base import BaseApplication  # type: ignore[import-untyped]  # has no types
 from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # has no types
 
+from api.answers import farm_of
 from api.app import create_app
 from shared.errors import Unavailable
 from shared.logs import configure_logs
@@ -59,8 +60,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def load(self) -> Flask:
         app = create_app(self._settings, stopping=self._is_stopping)
+        farm = farm_of(app)
+        farm.watcher.start()
         try:
-            app.extensions["ttsfarm"].store.ensure()
+            farm.store.ensure()
         except Unavailable as error:  # workers make it too, and /readyz says so until then
             logger.warning(error.message, extra={"action": "store.ensure"})
         return app

@@ -29,6 +29,11 @@ class Watcher:
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
+    def start(self) -> None:
+        """Listen from now on; a first waiter also starts it, but misses what happens meanwhile."""
+        with self._changed:
+            self._start()
+
     def wait(self, job_id: str, version: int, timeout_s: float) -> None:
         """Return when the job may be newer than `version`, at the latest after `timeout_s`.
 
