@@ -46,6 +46,9 @@ logger = logging.getLogger(__name__)
 REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
 ROUTES = (jobs, audio, events, files, voices, queue, webhooks, health, article, docs, web)
+PROBES = ("/livez", "/readyz", "/health", "/metrics")  # asked every few seconds
+# A caller may name any method; each would become a series of its own.
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
@@ -96,15 +99,17 @@ def _end(response: Response) -> Response:
     """Count and log the request by its route's template: paths and queries may hold signatures."""
     seconds = time.perf_counter() - g.started
     route = request.url_rule.rule if request.url_rule else "unmatched"
-    current_farm().metrics.count_request(request.method, route, response.status_code, seconds)
+    method = request.method if request.method in METHODS else "OTHER"
+    current_farm().metrics.count_request(method, route, response.status_code, seconds)
     response.headers["X-Request-Id"] = g.request_id
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
     with bound(action="http.request", request_id=g.request_id, job=_job_id()):
-        logger.info(
+        logger.log(
+            logging.DEBUG if route in PROBES else logging.INFO,
             "%s %s %d",
-            request.method,
+            method,
             route,
             response.status_code,
             extra={"duration_ms": round(seconds * 1000, 1)},

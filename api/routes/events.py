@@ -27,8 +27,7 @@ def _event(name: str, data: object, event_id: int | None = None) -> str:
     return f"{number}event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def _changes(farm: Farm, job: Job, seen: int) -> Iterator[str]:
-    """Events from `job` on, without what version `seen` told already."""
+def _changes(farm: Farm, job: Job, seen: int, heartbeat_s: float) -> Iterator[str]:
     status: JobStatus | None = None
     yield f"retry: {RECONNECT_MS}\n\n"
     spoke_at = time.monotonic()
@@ -39,7 +38,7 @@ def _changes(farm: Farm, job: Job, seen: int) -> Iterator[str]:
             seen, status, spoke_at = job.version, job.status, time.monotonic()
         if job.finished:
             return
-        quiet_s = HEARTBEAT_S - (time.monotonic() - spoke_at)
+        quiet_s = heartbeat_s - (time.monotonic() - spoke_at)
         if quiet_s <= 0:
             yield ": still here\n\n"
             spoke_at = time.monotonic()
@@ -48,9 +47,13 @@ def _changes(farm: Farm, job: Job, seen: int) -> Iterator[str]:
         job = farm.jobs.job(job.tenant, job.id)
 
 
-def _guarded(farm: Farm, job: Job, seen: int) -> Iterator[str]:
+def job_events(farm: Farm, job: Job, seen: int, heartbeat_s: float = HEARTBEAT_S) -> Iterator[str]:
+    """The job's events from now to its end, without what version `seen` told already.
+
+    A comment goes out after each `heartbeat_s` of silence, so that proxies keep the line open.
+    """
     try:
-        yield from _changes(farm, job, seen)
+        yield from _changes(farm, job, seen, heartbeat_s)
     except FarmError as error:  # the status line is sent; the stream is where to say it
         yield _event("error", problem_of(error))
 
@@ -73,7 +76,7 @@ def get_events(job_id: str) -> Response:
     seen = int(last[:18]) if last.isascii() and last.isdigit() else -1
     farm.slots.acquire()
     response = Response(
-        stream_with_context(_guarded(farm, job, seen)), content_type="text/event-stream"
+        stream_with_context(job_events(farm, job, seen)), content_type="text/event-stream"
     )
     response.call_on_close(farm.slots.release)
     response.headers["Cache-Control"] = "no-store"

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from api.routes.events import job_events
+
 pytestmark = pytest.mark.redis
 
 
@@ -76,3 +78,12 @@ def test_a_closed_stream_gives_its_place_back(api: Any) -> None:
     assert slots.taken == 1
     stream.close()
     assert slots.taken == 0
+
+
+def test_silence_is_broken_by_a_comment(api: Any) -> None:
+    farm = api.app.extensions["ttsfarm"]
+    job = farm.jobs.job("default", api.submit())
+    with api.app.app_context():
+        parts = job_events(farm, job, job.version, heartbeat_s=0.1)
+        assert [next(parts), next(parts)] == ["retry: 2000\n\n", ": still here\n\n"]
+        parts.close()

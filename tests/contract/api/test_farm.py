@@ -109,6 +109,14 @@ def test_metrics_count_requests_by_template_and_read_the_lanes(api: Any) -> None
     assert values[("ttsfarm_state_store_up",)] == 1
 
 
+def test_a_made_up_method_or_path_makes_no_series_of_its_own(api: Any) -> None:
+    api.client.open("/v1/jobs", method="SURPRISE")
+    api.client.get("/surprise")
+    text = api.client.get("/metrics").text
+    assert "surprise" not in text.lower()
+    assert 'method="OTHER"' in text
+
+
 def test_too_many_waiting_callers_are_told_to_come_back(api: Any) -> None:
     farm = api.app.extensions["ttsfarm"]
     job = api.submit()
