@@ -20,7 +20,7 @@ from api.problems import SetupProblem
 
 SETTLED_S = 10.0
 DELAYS_S = (0.5, 1.0, 2.0, 5.0, 15.0, 30.0)
-LOOP_FROM = 4
+LOOP_FROM = 3
 READ_BYTES = 65_536
 LINE_BYTES = 65_536
 _PR_SET_PDEATHSIG = 1

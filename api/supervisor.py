@@ -21,12 +21,14 @@ from api.doctor import RUNNING
 from api.embedded import EmbeddedRedis, answers, owned, prepare, write_private
 from api.farm_client import FarmClient, FarmProblem, FarmUnreachable
 from api.problems import SetupProblem
+from shared.settings import Settings
 
 NEEDED_BYTES = 200_000_000
 REDIS_START_S = 120.0
 REDIS_POLL_S = 0.05
 PATIENCE_S = 15.0
 POLL_S = 0.3
+DEFAULT_VOICE = Settings.model_fields["default_voice"].default
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared with, not listened on
 
@@ -145,9 +147,14 @@ class Supervisor:
             f"\nttsfarm is ready on {self._url}\n"
             f"  voices   {', '.join(voices)}\n"
             f"  API      {self._url}/docs\n"
-            f"  hear it  {hello(self._url)}\n"
+            f"  hear it  {hello(self._url, self._spoken_by(voices))}\n"
             "  stop     Ctrl-C\n"
         )
+
+    def _spoken_by(self, voices: list[str]) -> str | None:
+        """The voice a call has to name, None where the default one is offered."""
+        default = self._environment.get("TTSFARM_DEFAULT_VOICE", DEFAULT_VOICE)
+        return None if default in voices else next(iter(voices), None)
 
     def _tick_for(self, duration_s: float) -> None:
         """Tick for that long; a tick alone ends with the first line a child writes."""
@@ -182,9 +189,10 @@ class Supervisor:
                 signal.signal(number, handler)
 
 
-def hello(url: str) -> str:
+def hello(url: str, voice: str | None = None) -> str:
     """The one command a newcomer copies: it answers with a WAV that plays."""
-    return f'curl -s {url}/synthesize --data-urlencode "text=你好，世界。" -o hello.wav'
+    named = f" -d voice={voice}" if voice else ""
+    return f'curl -s {url}/synthesize --data-urlencode "text=你好，世界。"{named} -o hello.wav'
 
 
 def require_room(data_dir: Path) -> None:

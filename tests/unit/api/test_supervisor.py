@@ -100,7 +100,7 @@ def test_a_child_that_keeps_ending_is_tried_on_in_a_farm_that_was_up(out):
     children.start(program("one", "raise SystemExit(7)"))
     tick_until(children, lambda: f"{LOOP_FROM + 1} times in a row" in out.getvalue())
     children.stop(["one"], hurry=lambda: True)
-    assert "Next try in 15 s" in out.getvalue()
+    assert "Next try in 5 s" in out.getvalue()
 
 
 def test_a_child_is_asked_to_end_before_it_is_killed(children, out):
@@ -214,3 +214,4 @@ def test_any_other_line_is_shown_as_it_came(line):
 
 def test_the_command_a_newcomer_copies_names_the_farm():
     assert "http://127.0.0.1:8080/synthesize" in hello("http://127.0.0.1:8080")
+    assert " -d voice=fake " in hello("http://127.0.0.1:8080", "fake")
