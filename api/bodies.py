@@ -87,13 +87,13 @@ def read_json(request: Request) -> dict[str, Any]:
 def _parse_urlencoded(data: bytes) -> dict[str, str]:
     try:
         fields = parse_qs(
-            data.decode("ascii"),
+            data.decode("utf-8"),  # `curl -d` sends the characters as they are
             keep_blank_values=True,
             errors="strict",
             max_num_fields=MAX_FORM_FIELDS,
         )
     except UnicodeDecodeError as error:
-        raise MalformedBody("The form is not percent-encoded UTF-8.") from error
+        raise MalformedBody("The form is not UTF-8, percent-encoded or plain.") from error
     except ValueError as error:
         raise MalformedBody(f"The form has more than {MAX_FORM_FIELDS} fields.") from error
     return {name: values[0] for name, values in fields.items()}

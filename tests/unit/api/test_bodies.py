@@ -1,9 +1,10 @@
 """Bytes that are JSON or forms, and bytes that are not."""
 
 import pytest
+from flask import request
 from flask.testing import FlaskClient
 
-from api.bodies import parse_json
+from api.bodies import parse_json, read_form
 from shared.errors import MalformedBody
 
 
@@ -83,3 +84,12 @@ def test_the_articles_calls_answer_400_to_an_empty_text(
     assert (answer.status_code, answer.json) == (400, {"code": 400, "msg": "Missing text"})
     answer = client.post("/synthesize", data=given or {"other": "x"})
     assert (answer.status_code, answer.json["code"]) == (400, 400)
+
+
+@pytest.mark.parametrize("form", ["text=你好&speed=1".encode(), b"text=%E4%BD%A0%E5%A5%BD&speed=1"])
+def test_a_form_is_read_percent_encoded_or_plain(client: FlaskClient, form: bytes) -> None:
+    kind = "application/x-www-form-urlencoded"
+    with client.application.test_request_context(
+        "/synthesize", method="POST", data=form, content_type=kind
+    ):
+        assert read_form(request) == {"text": "你好", "speed": "1"}
