@@ -3,6 +3,7 @@
 from click.testing import CliRunner
 
 from shared.settings import Settings
+from shared.storage import open_store
 from worker.cli import COMMANDS, main
 from worker.doctor import examine
 
@@ -22,6 +23,7 @@ def test_a_courier_with_a_voice_is_refused():
 
 def test_the_doctor_tells_a_voice_that_speaks_from_a_redis_that_is_silent(tmp_path):
     farm = Settings(redis_url="redis://127.0.0.1:1/0", storage_dir=tmp_path, voices="fake")
+    open_store(farm).ensure()
     checks = {check.name: check for check in examine(farm)}
     assert [name for name, check in checks.items() if not check.ok] == ["redis"]
     assert checks["voices"].found == "fake speak"
