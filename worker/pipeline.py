@@ -121,7 +121,7 @@ def assemble(
     joined = join(starmap(_piece, chain([first], waves)), volume=request.volume)
     encoded = write_audio(resample(joined, from_hz, to_hz), to_hz, request.format, path)
     return AudioResult(
-        key=f"jobs/{job}/audio.{request.format}",
+        key=f"jobs/{job}/audio-{encoded.sha256[:16]}.{request.format}",
         duration_ms=round(encoded.n_samples * 1000 / to_hz),
         size_bytes=encoded.size_bytes,
         sha256=encoded.sha256,
