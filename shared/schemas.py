@@ -125,7 +125,10 @@ class ErrorInfo(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """One attempt at one unit. `attempt` is the fencing token every report must carry."""
+    """One attempt at one unit. `attempt` is the fencing token every report must carry.
+
+    A plan comes with the job's text, a segment with its spec, an assembly with how many it joins.
+    """
 
     job: str
     unit: str
@@ -133,7 +136,9 @@ class Claim:
     attempt: int
     tenant: str
     request: JobRequest
+    text: str = ""
     spec: SegmentSpec | None = None
+    segments_total: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,23 @@ def _dump(values: Any) -> str:
     return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
 
 
+def _read_claim(  # one row of the script's answer
+    job: str, unit: str, attempt: int, tenant: str, request: str, matter: str
+) -> Claim:
+    kind = unit_kind(unit)
+    return Claim(
+        job=job,
+        unit=unit,
+        kind=kind,
+        attempt=attempt,
+        tenant=tenant,
+        request=read_request(request),
+        text=matter if kind is UnitKind.PLAN else "",
+        spec=SegmentSpec.load(json.loads(matter)) if kind is UnitKind.SEGMENT else None,
+        segments_total=int(matter) if kind is UnitKind.ASSEMBLE else 0,
+    )
+
+
 class WorkStore:
     """Claims units and reports on them."""
 
@@ -49,18 +66,7 @@ class WorkStore:
     def claim(self, worker: str, voice: str, limit: int = 1) -> list[Claim]:
         """The most urgent due work of a voice's lane; up to `limit` segments, or one other unit."""
         rows = self._scripts("claim", worker, voice, limit, self._lease_ms)
-        return [
-            Claim(
-                job=job,
-                unit=unit,
-                kind=unit_kind(unit),
-                attempt=attempt,
-                tenant=tenant,
-                request=read_request(request),
-                spec=SegmentSpec.load(json.loads(spec)) if spec else None,
-            )
-            for job, unit, attempt, tenant, request, spec in rows
-        ]
+        return [_read_claim(*row) for row in rows]
 
     def beat(self, claims: Sequence[Claim]) -> list[Claim]:
         """Extend the leases of `claims`; answers those that are no longer the caller's."""
@@ -69,11 +75,6 @@ class WorkStore:
             flat += [claim.job, claim.unit, claim.attempt]
         mine = self._scripts("beat", self._lease_ms, *flat) if claims else []
         return [claim for claim, kept in zip(claims, mine, strict=True) if not kept]
-
-    def text(self, job_id: str) -> str:
-        """A job's text; empty when the job is gone."""
-        with state_store():
-            return str(self._scripts.client.get(self._scripts.key("job", job_id, "text")) or "")
 
     def append_plan(
         self,
@@ -110,11 +111,19 @@ class WorkStore:
         )
         return Finish(outcome)
 
-    def finish_assembly(self, claim: Claim, audio: AudioResult) -> Finish:
-        """Report a job whose audio is in the store."""
-        outcome = self._scripts(
+    def finish_assembly(self, claim: Claim, audio: AudioResult) -> tuple[Finish, float]:
+        """Report a job whose audio is in the store.
+
+        Answers also the seconds from submit to the first segment's audio.
+        """
+        outcome, first_audio_ms = self._scripts(
             "finish_assembly", claim.job, claim.attempt, _dump(audio.dump()), audio.duration_ms
         )
+        return Finish(outcome), first_audio_ms / 1000
+
+    def remake(self, claim: Claim, index: int) -> Finish:
+        """Report that a segment's audio is not in the store: it is due again, then the assembly."""
+        outcome = self._scripts("remake", claim.job, claim.attempt, segment_unit(index))
         return Finish(outcome)
 
     def fail(self, claim: Claim, error: FarmError, *, jitter: float = 0.5) -> Finish:
@@ -148,23 +157,11 @@ class WorkStore:
         for start in range(0, total, RESULTS_AT_ONCE):
             units = [segment_unit(i) for i in range(start, min(total, start + RESULTS_AT_ONCE))]
             with state_store():
-                specs = client.hmget(key("job", job_id, "specs"), units)
-                results = client.hmget(key("job", job_id, "results"), units)
+                pipe = client.pipeline(transaction=False)
+                pipe.hmget(key("job", job_id, "specs"), units)
+                pipe.hmget(key("job", job_id, "results"), units)
+                specs, results = pipe.execute()
             for spec, result in zip(specs, results, strict=True):
                 if spec is None or result is None:
                     return  # the job was deleted meanwhile; its assembly will be refused
                 yield SegmentSpec.load(json.loads(spec)), SegmentResult.load(json.loads(result))
-
-    def segments_total(self, job_id: str) -> int:
-        """How many segments a planned job has; 0 when it is gone."""
-        with state_store():
-            return int(
-                self._scripts.client.hget(self._scripts.key("job", job_id), "segments_total") or 0
-            )
-
-    def first_audio_s(self, job_id: str) -> float | None:
-        """Seconds from submit to the first segment's audio; None when there is none."""
-        fields = ["created_ms", "first_audio_ms"]
-        with state_store():
-            created, first = self._scripts.client.hmget(self._scripts.key("job", job_id), fields)
-        return (float(first) - float(created)) / 1000 if created and first else None

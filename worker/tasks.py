@@ -16,6 +16,7 @@ from shared.bells import Bells
 from shared.errors import (
     FarmError,
     InternalError,
+    ObjectMissing,
     ObjectStoreFull,
     ObjectStoreUnavailable,
     StateStoreUnavailable,
@@ -43,6 +44,7 @@ PLAN_CHUNK = 200  # segments stored by one script; the first chunk is small, so 
 FIRST_CHUNK = 8
 WHOLE_JOB_LIMIT_S = 3600.0  # planning or assembling the longest book
 STORE_PATIENCE_S = 30.0  # how long a finished render waits for the object store to come back
+FRESH_SEGMENTS = 16
 REPORT_PATIENCE_S = 60.0  # how long a report waits for Redis to come back
 
 
@@ -66,11 +68,17 @@ class StoreDown(Exception):
     """The object store did not come back in time; the unit was handed back."""
 
 
+class Vanished(Exception):
+    """The job was deleted while it was being assembled, or a segment's audio is to be remade."""
+
+
 class Bench:
     """One worker process's place of work."""
 
-    def __init__(self, tools: Tools) -> None:
+    def __init__(self, tools: Tools, *, store_patience_s: float = STORE_PATIENCE_S) -> None:
         self._t = tools
+        self._store_patience_s = store_patience_s
+        self._fresh: dict[str, bytes] = {}  # a short job is assembled where it was rendered
         self._handlers: dict[UnitKind, Callable[[str, Sequence[Claim]], None]] = {
             UnitKind.PLAN: self._plan,
             UnitKind.SEGMENT: self._render,
@@ -109,6 +117,8 @@ class Bench:
                 self._handlers[kind](voice, claims)
             except StoreDown:
                 return False
+            except Vanished:
+                log.info("no longer to be assembled")
             except FarmError as error:
                 self._fail_all(claims, error)
             except Exception:  # the task's outermost loop: a fault of ours must not lose the unit
@@ -121,7 +131,7 @@ class Bench:
 
     def _plan(self, voice: str, claims: Sequence[Claim]) -> None:
         (claim,) = claims
-        planned = pipeline.plan(claim.request, self._t.work.text(claim.job))
+        planned = pipeline.plan(claim.request, claim.text)
         total, chunk = 0, list[SegmentSpec]()
         for spec in planned.segments():
             chunk.append(spec)
@@ -177,6 +187,9 @@ class Bench:
     ) -> None:
         data = encode_segment(rendered.wave)
         self._patiently(claim, lambda: self._t.storage.put(key, data, MEDIA_TYPES["flac"]))
+        self._fresh[key] = data
+        while len(self._fresh) > FRESH_SEGMENTS:
+            del self._fresh[next(iter(self._fresh))]
         result = SegmentResult(
             key=key,
             duration_ms=round(rendered.wave.duration_s * 1000),
@@ -190,26 +203,45 @@ class Bench:
 
     def _assemble(self, voice: str, claims: Sequence[Claim]) -> None:
         (claim,) = claims
-        total = self._t.work.segments_total(claim.job)
+        t = self._t
         with tempfile.TemporaryDirectory(prefix="ttsfarm-") as directory:
             path = Path(directory) / "audio"
-            audio = pipeline.assemble(self._waves(claim, total), claim.request, claim.job, path)
+            audio = pipeline.assemble(self._waves(claim), claim.request, claim.job, path)
             media_type = MEDIA_TYPES[audio.format]
-            self._patiently(claim, lambda: self._t.storage.put_file(audio.key, path, media_type))
-        done = self._report(claim, lambda: self._t.work.finish_assembly(claim, audio))
+            self._patiently(claim, lambda: t.storage.put_file(audio.key, path, media_type))
+        first_audio_s = 0.0
+
+        def finish() -> Finish:
+            nonlocal first_audio_s
+            outcome, first_audio_s = t.work.finish_assembly(claim, audio)
+            return outcome
+
+        done = self._report(claim, finish)
         self._drop_if_gone(done, audio.key)
-        if claim.request.webhook_url:
-            self._t.bells.ring_courier()
-        first_audio_s = self._t.work.first_audio_s(claim.job)
-        if done is Finish.ACCEPTED and first_audio_s is not None:
-            self._t.metrics.first_audio_seconds.labels(voice).observe(first_audio_s)
+        if done is Finish.ACCEPTED:
+            t.metrics.first_audio_seconds.labels(voice).observe(first_audio_s)
+            if claim.request.webhook_url:
+                t.bells.ring_courier()
 
-    def _waves(self, claim: Claim, total: int) -> Iterator[tuple[SegmentSpec, Wave]]:
-        for spec, result in self._t.work.results(claim.job, total):
-            yield spec, decode_segment(self._read(claim, result.key))
+    def _waves(self, claim: Claim) -> Iterator[tuple[SegmentSpec, Wave]]:
+        n_read = 0
+        for spec, result in self._t.work.results(claim.job, claim.segments_total):
+            n_read += 1
+            yield spec, decode_segment(self._segment(claim, spec.index, result.key))
+        if n_read != claim.segments_total:
+            raise Vanished(claim.job)
 
-    def _read(self, claim: Claim, key: str) -> bytes:
-        return self._patiently(claim, lambda: b"".join(self._t.storage.read(key)))
+    def _segment(self, claim: Claim, index: int, key: str) -> bytes:
+        """A finished segment's object, from this worker's memory if it made it just now."""
+        fresh = self._fresh.get(key)
+        if fresh is not None:
+            return fresh
+        try:
+            return self._patiently(claim, lambda: b"".join(self._t.storage.read(key)))
+        except ObjectMissing as error:
+            log.warning("a segment's audio is gone from the store; rendering it again")
+            self._report(claim, lambda: self._t.work.remake(claim, index))
+            raise Vanished(claim.job) from error
 
     # Reports and the patience they need
 
@@ -233,7 +265,7 @@ class Bench:
 
     def _patiently(self, claim: Claim, call: Callable[[], T]) -> T:
         """Repeat a call to the object store until it answers; hand the unit back if it does not."""
-        limit, wait_s = monotonic() + STORE_PATIENCE_S, 0.25
+        limit, wait_s = monotonic() + self._store_patience_s, 0.25
         while True:
             try:
                 return call()

@@ -1,8 +1,8 @@
 -- A worker takes the most urgent due work of a lane, fairly: interactive before bulk by weight,
 -- tenants in turn charged in characters, priorities and age within a tenant.
 -- ARGV: worker, voice, how many segments at most, lease ms
--- Answers a list of {job, unit, attempt, tenant, request, spec or ""}: one plan, one assembly,
--- or up to that many segments.
+-- Answers a list of {job, unit, attempt, tenant, request, matter}: one plan (its matter the text),
+-- one assembly (how many segments it joins), or up to that many segments (what to speak).
 
 local worker, voice, limit, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local INTERACTIVE_SHARE = 4 -- of five claims, when both classes wait
@@ -42,6 +42,12 @@ local function peek(class)
   end
 end
 
+local function matter(job, unit)
+  if unit == "plan" then return redis.call("GET", job_key(job.id, "text")) or "" end
+  if unit == "assemble" then return tostring(job.segments_total) end
+  return redis.call("HGET", job_key(job.id, "specs"), unit)
+end
+
 local function take(class, tenant, job, unit, u)
   redis.call("ZREM", lane_key(voice, class, "due:" .. tenant), job.id .. "|" .. unit)
   redis.call("HINCRBY", lane_key(voice, class, "credit"), tenant, -math.max(1, u.c))
@@ -59,7 +65,7 @@ local function take(class, tenant, job, unit, u)
     touch(job)
   end
   return {job.id, unit, u.a, tenant, redis.call("HGET", job_key(job.id), "request"),
-    redis.call("HGET", job_key(job.id, "specs"), unit) or ""}
+    matter(job, unit)}
 end
 
 local function is_segment(unit)

@@ -30,7 +30,7 @@ def test_a_job_goes_from_queued_to_succeeded(farm: Farm) -> None:
     (assembly,) = farm.claim()
     assert assembly.kind is UnitKind.ASSEMBLE
     assert [s.index for s, _ in farm.work.results("a", 2)] == [0, 1]
-    assert farm.work.finish_assembly(assembly, AUDIO) is Finish.ACCEPTED
+    assert farm.work.finish_assembly(assembly, AUDIO)[0] is Finish.ACCEPTED
     job = farm.jobs.job("default", "a")
     assert (job.status, job.segments_done, job.segments_total) == (JobStatus.SUCCEEDED, 2, 2)
     assert job.audio == AUDIO

@@ -121,7 +121,7 @@ class FarmMachine(RuleBasedStateMachine):
             total = self.sizes[claim.job]
             return self.farm.work.append_plan(claim, [spec(i) for i in range(total)], total=total)
         if claim.kind is UnitKind.ASSEMBLE:
-            return self.farm.work.finish_assembly(claim, AUDIO)
+            return self.farm.work.finish_assembly(claim, AUDIO)[0]
         outcome = self.farm.work.finish_segment(claim, result(claim))
         if outcome is Finish.ACCEPTED:
             assert (claim.job, claim.unit) not in self.accepted, "a segment was finished twice"

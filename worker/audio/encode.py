@@ -74,7 +74,7 @@ def decode_segment(data: bytes) -> Wave:
 
 def _write_pcm(chunks: Iterable[Samples], rate_hz: int, path: Path, *, header: bool) -> int:
     n_samples = 0
-    with path.open("wb") as file:
+    with path.open("w+b") as file:
         writer = PcmWriter(file, rate_hz, header=header)
         for chunk in chunks:
             writer.write(chunk)

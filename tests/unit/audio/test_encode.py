@@ -17,7 +17,7 @@ from shared.errors import BadAudio, InternalError
 from shared.formats import allowed_rates
 from shared.schemas import AudioFormat
 from worker.audio.encode import decode_segment, encode_segment, write_audio
-from worker.audio.pcm import HEADER_BYTES, from_pcm16, to_pcm16, wav_header
+from worker.audio.pcm import HEADER_BYTES, PcmWriter, from_pcm16, to_pcm16, wav_header
 from worker.types import Samples, Wave
 
 FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
@@ -155,11 +155,29 @@ def test_a_wav_past_the_limit_of_32_bits_becomes_rf64() -> None:
     np.testing.assert_array_equal(samples, sound)
 
 
+def test_a_file_that_outgrows_its_header_is_moved_up_in_place() -> None:
+    sound, file = tone(16_000 * 60), io.BytesIO()
+    writer = PcmWriter(file, 16_000, header=True, riff_limit_bytes=1_000)
+    writer.write(sound)
+    writer.close()
+    samples, _ = soundfile.read(io.BytesIO(file.getvalue()), dtype="int16")
+    np.testing.assert_array_equal(samples, to_pcm16(sound))
+
+
+def test_a_wav_begins_with_the_plain_header_of_44_bytes() -> None:
+    file = io.BytesIO()
+    writer = PcmWriter(file, 16_000, header=True)
+    writer.write(tone(1_600))
+    writer.close()
+    data = file.getvalue()
+    assert (data[:4], data[12:16], data[36:40], len(data)) == (b"RIFF", b"fmt ", b"data", 3_244)
+
+
 def test_an_rf64_header_counts_beyond_four_gibibytes() -> None:
     n_samples = 3_000_000_000
     header = wav_header(n_samples, 48_000)
     riff_bytes, data_bytes, counted = struct.unpack("<QQQ", header[20:44])
-    assert len(header) == HEADER_BYTES
+    assert len(header) == HEADER_BYTES + 36
     assert (riff_bytes, data_bytes, counted) == (6_000_000_072, 6_000_000_000, n_samples)
     assert wav_header(2_147_483_600, 48_000)[:4] == b"RIFF"
     assert wav_header(2_147_483_648, 48_000)[:4] == b"RF64"

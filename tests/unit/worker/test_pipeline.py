@@ -196,7 +196,8 @@ def test_the_file_is_as_long_as_segments_and_pauses(tmp_path: Path) -> None:
     n_samples = 1600 + 800 + pause_samples(50, 16_000) + pause_samples(333, 16_000)
     assert soundfile.info(tmp_path / "audio").frames == n_samples
     assert audio.duration_ms == round(n_samples / 16)
-    assert (audio.key, audio.format, audio.sample_rate_hz) == ("jobs/j1/audio.wav", "wav", 16_000)
+    assert audio.key == f"jobs/j1/audio-{audio.sha256[:16]}.wav"
+    assert (audio.format, audio.sample_rate_hz) == ("wav", 16_000)
     data = (tmp_path / "audio").read_bytes()
     assert (audio.size_bytes, audio.sha256) == (len(data), hashlib.sha256(data).hexdigest())
 

@@ -1,0 +1,287 @@
+"""One worker's bench, heartbeat, keeper and watchdog on a real Redis and a real directory."""
+
+import hashlib
+import shutil
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from shared.bells import Bells, celery_app, lane_queue
+from shared.connection import Scripts
+from shared.deliveries import DeliveryStore
+from shared.presence import LaneState
+from shared.settings import Settings
+from shared.states import JobStatus
+from shared.storage import ObjectStore, open_store
+from tests.conftest import wait_until
+from tests.walk import Farm, expire_leases, ready_retries
+from worker.app import Watchdog
+from worker.heartbeat import Heartbeat
+from worker.keeper import Keeper, Loop, Stores, missing_bells
+from worker.metrics import WorkerMetrics
+from worker.pulse import Pulse
+from worker.tasks import Bench, Tools
+from worker.voices import Voices
+
+pytestmark = pytest.mark.redis
+
+TEXT = "今天天气很好，我们去公园走走吧。"
+
+
+@dataclass
+class Worker:
+    """A worker's parts, run by the test's own thread."""
+
+    farm: Farm
+    settings: Settings
+    store: ObjectStore
+    bench: Bench
+    heartbeat: Heartbeat
+    pulse: Pulse
+    metrics: WorkerMetrics
+    bells: Bells
+
+    def drain(self) -> int:
+        return self.bench.drain("fake")
+
+    def objects(self) -> list[str]:
+        return list(self.store.list("jobs/"))
+
+    def audio_of(self, job_id: str) -> bytes:
+        job = self.farm.jobs.job("default", job_id)
+        assert job.audio is not None
+        data = b"".join(self.store.read(job.audio.key))
+        assert hashlib.sha256(data).hexdigest() == job.audio.sha256
+        return data
+
+
+@pytest.fixture
+def worker(scripts: Scripts, farm_settings: Settings) -> Iterator[Worker]:
+    settings = farm_settings.model_copy(update={"voices": "fake"})
+    farm, pulse, voices = Farm(scripts, settings), Pulse(), Voices(settings)
+    store, bells = open_store(settings), Bells(celery_app(settings))
+    store.ensure()
+    metrics = WorkerMetrics()
+    heartbeat = Heartbeat(
+        "w1", voices.warm(), work=farm.work, presence=farm.presence, pulse=pulse, lease_s=1.0
+    )
+    tools = Tools(
+        worker="w1", settings=settings, work=farm.work, presence=farm.presence, storage=store,
+        bells=bells, voices=voices, heartbeat=heartbeat, metrics=metrics, pulse=pulse,
+    )  # fmt: skip
+    bench = Bench(tools, store_patience_s=0.5)
+    heartbeat.start()
+    yield Worker(farm, settings, store, bench, heartbeat, pulse, metrics, bells)
+    heartbeat.close()
+
+
+def test_a_drain_takes_a_job_from_text_to_audio(worker: Worker) -> None:
+    worker.farm.submit("a", TEXT * 5)
+    assert worker.drain() >= 5
+    assert worker.farm.status("a") is JobStatus.SUCCEEDED
+    assert worker.audio_of("a")[:4] == b"RIFF"
+
+
+def test_a_segment_gone_from_the_store_is_rendered_again(worker: Worker) -> None:
+    worker.farm.submit("a", TEXT * 30)
+    worker.farm.submit("b", TEXT * 30)
+    worker.drain()
+    whole = worker.audio_of("b")
+    worker.farm.submit("c", TEXT * 30)
+    for _ in range(200):
+        batch = worker.farm.work.claim("w1", "fake", 8)
+        if any(claim.unit == "assemble" for claim in batch):
+            break
+        worker.bench._perform("fake", batch)
+    lost = next(key for key in worker.objects() if key.startswith("jobs/c/segments/"))
+    worker.store.delete([lost])
+    worker.bench._fresh.clear()
+    worker.bench._perform("fake", batch)
+    assert worker.farm.status("c") is JobStatus.RUNNING
+    worker.drain()
+    assert worker.audio_of("c") == whole
+
+
+def test_a_store_that_stays_down_costs_no_attempt(worker: Worker) -> None:
+    worker.farm.submit("a", TEXT)
+    folder = worker.settings.storage_dir / "objects"
+    shutil.rmtree(folder)
+    folder.write_text("not a folder")
+    worker.drain()
+    assert worker.farm.status("a") is JobStatus.RUNNING
+    folder.unlink()
+    worker.store.ensure()
+    ready_retries(worker.farm)
+    worker.drain()
+    assert worker.farm.status("a") is JobStatus.SUCCEEDED
+
+
+def test_a_fault_of_ours_is_charged_as_an_attempt_and_loses_nothing(worker: Worker) -> None:
+    worker.farm.submit("a", TEXT)
+    worker.farm.plan(1)
+    (claim,) = worker.farm.claim()
+    worker.bench._perform("fake", [replace(claim, spec=None)])  # no caller of ours does this
+    assert worker.farm.status("a") is JobStatus.RUNNING
+    ready_retries(worker.farm)
+    worker.drain()
+    assert worker.farm.status("a") is JobStatus.SUCCEEDED
+
+
+def test_text_nobody_can_speak_fails_with_its_reason(worker: Worker) -> None:
+    worker.farm.submit("a", "。。。！！")
+    worker.drain()
+    job = worker.farm.jobs.job("default", "a")
+    assert job.error is not None
+    assert (job.status, job.error.code) == (JobStatus.FAILED, "empty_audio")
+
+
+def test_a_canceled_segment_is_not_reported(worker: Worker) -> None:
+    worker.farm.submit("a", "等一下。[[sleep 1]]。好了。")
+    drain = threading.Thread(target=worker.drain)
+    drain.start()
+    wait_until(lambda: any(w.holding for w in worker.farm.presence.workers()), 5)
+    worker.farm.jobs.cancel("default", "a")
+    drain.join()
+    assert worker.farm.status("a") is JobStatus.CANCELED
+    assert worker.farm.jobs.job("default", "a").segments_done == 0
+
+
+def test_a_job_deleted_while_it_is_rendered_leaves_no_object(worker: Worker) -> None:
+    worker.farm.submit("a", "等一下。[[sleep 1]]。好了。")
+    drain = threading.Thread(target=worker.drain)
+    drain.start()
+    wait_until(lambda: any(w.holding for w in worker.farm.presence.workers()), 5)
+    worker.farm.jobs.delete("default", "a")
+    drain.join()
+    assert worker.objects() == []
+
+
+def test_a_stopping_worker_claims_nothing_more(worker: Worker) -> None:
+    worker.farm.submit("a", TEXT)
+    worker.pulse.stopping.set()
+    assert worker.drain() == 0
+    assert worker.farm.status("a") is JobStatus.QUEUED
+
+
+def test_the_heartbeat_keeps_a_lease_until_the_work_takes_too_long(worker: Worker) -> None:
+    worker.farm.submit("a", TEXT)
+    (claim,) = worker.farm.claim()
+    with worker.heartbeat.holding([claim], limit_s=2.0):
+        time.sleep(1.6)  # longer than the lease of a second
+        assert worker.farm.repair.expire_leases() == 0
+        wait_until(lambda: worker.farm.repair.expire_leases() == 1, 3)
+        assert worker.pulse.hung(time.monotonic())
+    assert not worker.pulse.hung(time.monotonic())
+
+
+def test_a_worker_that_left_is_forgotten_at_once(worker: Worker) -> None:
+    assert [w.id for w in worker.farm.presence.workers()] == ["w1"]
+    (known, _) = worker.farm.presence.voices(), worker.heartbeat.close()
+    assert [(v.voice.name, v.ready_workers) for v in known] == [("fake", 1)]
+    assert worker.farm.presence.workers() == []
+    assert [v.ready_workers for v in worker.farm.presence.voices()] == [0]
+
+
+def keeper_of(worker: Worker, name: str) -> Keeper:
+    stores = Stores(
+        repair=worker.farm.repair,
+        presence=worker.farm.presence,
+        deliveries=DeliveryStore(worker.farm.scripts),
+        storage=worker.store,
+        bells=worker.bells,
+    )
+    return Keeper(name, stores, lead_s=30.0)
+
+
+def test_the_keeper_rings_for_due_work_and_only_one_keeps(worker: Worker) -> None:
+    worker.farm.submit("a", TEXT)
+    keeper_of(worker, "first").repair()
+    keeper_of(worker, "second").repair()
+    keeper_of(worker, "first").repair()
+    assert worker.farm.scripts.client.llen(lane_queue("fake")) == 1
+
+
+def test_the_keeper_gives_a_silent_workers_unit_to_another(worker: Worker) -> None:
+    worker.farm.submit("a", TEXT)
+    worker.farm.work.claim("gone", "fake", 1)
+    expire_leases(worker.farm)
+    assert worker.drain() == 3
+    assert worker.farm.status("a") is JobStatus.SUCCEEDED
+
+
+def test_the_janitor_deletes_what_a_deleted_job_left(worker: Worker) -> None:
+    worker.farm.submit("a", TEXT)
+    worker.drain()
+    assert worker.objects() != []
+    worker.farm.jobs.delete("default", "a")
+    keeper_of(worker, "k").clear()
+    assert worker.objects() == []
+
+
+def test_missing_bells_are_one_for_each_worker_that_could_help() -> None:
+    def lane(due: int, bells: int, workers: int) -> LaneState:
+        return LaneState(
+            voice="v", depth_interactive=due, depth_bulk=0, waiting_s=0, claimed=0, bells=bells,
+            workers=workers,
+        )  # fmt: skip
+
+    assert missing_bells(lane(due=9, bells=0, workers=4)) == 4
+    assert missing_bells(lane(due=9, bells=3, workers=4)) == 1
+    assert missing_bells(lane(due=1, bells=0, workers=0)) == 1
+    assert missing_bells(lane(due=0, bells=0, workers=4)) == 0
+    assert missing_bells(lane(due=2, bells=5, workers=4)) == 0
+
+
+def test_the_watchdog_ends_a_child_that_hangs(worker: Worker) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    pulse = Pulse()
+    pulse.born(child.pid)
+    watchdog = Watchdog(pulse, worker.farm.presence, frozenset({"fake"}), grace_s=0.0)
+    watchdog.look()
+    assert child.poll() is None
+    pulse.holds_until(time.monotonic() - 1)
+    watchdog.look()
+    assert child.wait(timeout=5) == -9
+
+
+def test_a_loop_goes_on_after_a_fault(redis_url: str) -> None:
+    seen: list[str] = []
+    enough = threading.Event()
+
+    def step() -> None:
+        seen.append("step")
+        if len(seen) >= 3:
+            enough.set()
+
+    loop = Loop("test", 0.01, step)
+    loop.start()
+    assert enough.wait(5)
+    loop.close()
+    n_seen = len(seen)
+    time.sleep(0.05)
+    assert len(seen) == n_seen
+
+
+def test_log_lines_of_a_drain_name_the_job_and_no_text(
+    worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker.farm.submit("a", "秘密的话。[[refuse]]。")
+    worker.drain()
+    assert worker.farm.status("a") is JobStatus.FAILED
+    assert "text_refused" in caplog.text
+    assert "秘密" not in caplog.text
+
+
+def test_metrics_count_attempts_and_audio(worker: Worker) -> None:
+    worker.farm.submit("a", TEXT)
+    worker.drain()
+    sample: Any = worker.metrics.registry.get_sample_value
+    labels = {"voice": "fake", "kind": "segment", "outcome": "accepted"}
+    assert sample("ttsfarm_attempts_total", labels) == 1
+    assert sample("ttsfarm_audio_seconds_total", {"voice": "fake"}) > 0.5
+    assert sample("ttsfarm_first_audio_seconds_count", {"voice": "fake"}) == 1
