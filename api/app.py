@@ -27,7 +27,7 @@ from api.routes.web import web
 from api.routes.webhooks import webhooks
 from api.voices import VoiceDirectory
 from shared.addresses import AddressGuard, check_url
-from shared.bells import Bells, celery_app
+from shared.bells import BackgroundBells, celery_app
 from shared.connection import Scripts, connect
 from shared.deliveries import DeliveryStore
 from shared.jobs import JobStore
@@ -46,7 +46,8 @@ logger = logging.getLogger(__name__)
 REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
 ROUTES = (jobs, audio, events, files, voices, queue, webhooks, health, article, docs, web)
-PROBES = ("/livez", "/readyz", "/health", "/metrics")  # asked every few seconds
+# Asked every few seconds, or beside each page; logged only for who debugs.
+PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")
 # A caller may name any method; each would become a series of its own.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
@@ -79,7 +80,7 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
         keys=keys,
         store=store,
         open_links=cache(lambda: Links(settings, keys.link_secret(), store)),
-        bells=Bells(celery_app(settings)),
+        bells=BackgroundBells(celery_app(settings)),
         voices=VoiceDirectory(presence.voices, settings.default_voice),
         slots=slots,
         metrics=metrics,
@@ -118,7 +119,9 @@ def _end(response: Response) -> Response:
 
 
 def _job_id() -> str | None:
-    return (request.view_args or {}).get("job_id")
+    """The job of this request: the one its path names, or the one it submitted."""
+    job_id: str | None = (request.view_args or {}).get("job_id") or g.get("job_id")
+    return job_id
 
 
 def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False) -> Flask:

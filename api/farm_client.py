@@ -163,6 +163,10 @@ class FarmClient:
         """Return when the farm can speak; else `FarmProblem` says what is missing."""
         self._json("GET", "/readyz")
 
+    def ready_voices(self) -> list[str]:
+        """The voices that can be spoken now, by name."""
+        return [name for name, workers in self._json("GET", "/health")["voices"].items() if workers]
+
     def audio(self, job_id: str) -> Iterator[bytes]:
         """A finished job's audio in chunks."""
         response = self._call("GET", f"{_job_path(job_id)}/audio", preload_content=False)

@@ -53,6 +53,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "timeout": 60,
             "logger_class": PlainLogger,
             "control_socket_disable": True,
+            "when_ready": _announce,
             "post_worker_init": self._remember,
         }
         for name, value in options.items():
@@ -73,6 +74,11 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def _is_stopping(self) -> bool:
         return self._worker is not None and not self._worker.alive
+
+
+def _announce(arbiter: Any) -> None:
+    for listener in arbiter.LISTENERS:
+        logger.info("listening on %s", listener, extra={"action": "start"})
 
 
 def serve() -> None:

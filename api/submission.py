@@ -2,6 +2,8 @@
 
 import time
 
+from flask import g
+
 from api.farm import Farm
 from api.guards import current_tenant
 from api.requests import Asked, Rules
@@ -31,6 +33,7 @@ def submit(farm: Farm, asked: Asked, key: str | None = None) -> Submitted:
             interactive=len(asked.text) <= farm.settings.interactive_chars,
         )
     )
+    g.job_id = submitted.job.id
     farm.metrics.count_submit(asked.request.voice, created=submitted.created)
     if submitted.created:
         farm.bells.ring(asked.request.voice)

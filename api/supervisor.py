@@ -140,7 +140,7 @@ class Supervisor:
         self._greet(client)
 
     def _greet(self, client: FarmClient) -> None:
-        voices = [voice.name for voice in client.voices() if voice.ready_workers]
+        voices = client.ready_voices()
         if self._options.host not in LOOPBACK:
             self._console.alert(f"Anyone who reaches {self._options.host} can use this farm.")
         self._console.say(

@@ -15,8 +15,9 @@ from pythonjsonlogger.json import JsonFormatter
 Bound = dict[str, str | int | float | None]
 _bound: ContextVar[Bound | None] = ContextVar("bound", default=None)
 
-# Libraries that log what we must not: addresses with signatures, or a line for every bell.
-QUIET = ("urllib3", "kombu", "celery.worker.strategy", "celery.app.trace", "gunicorn.access")
+# Libraries that log what we must not, or nobody needs: addresses with signatures, a line for every
+# bell, and how they start and stop.
+QUIET = ("urllib3", "kombu", "celery", "gunicorn")
 
 
 @contextmanager

@@ -9,12 +9,14 @@ import os
 import signal
 import sys
 import uuid
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
 
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 
 from shared.bells import DELIVER_QUEUE, DELIVER_TASK, WORK_TASK, Bells, celery_app, lane_queue
 from shared.connection import Scripts, connect
@@ -39,6 +41,7 @@ from worker.voices import Voices
 
 log = logging.getLogger(__name__)
 
+LIFECYCLE_INTERVAL_S = 3600.0
 STALL_S = 30.0  # work is due, nobody asks for it: the bell line is broken, start anew
 FLAGS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
@@ -54,10 +57,14 @@ def start(voices: Sequence[str] | None = None, courier: bool = False) -> None:
     if voices:
         farm = farm.model_copy(update={"voices": ",".join(voices)})
     role = "courier" if courier else "worker"
+    # Before anything loads a numerics library, which reads it once.
+    os.environ.setdefault("OMP_NUM_THREADS", str(farm.threads))
     configure_logs(farm.log_level, process=role)
     name = worker_name(role)
     app = celery_app(farm)
-    argv = ["worker", "--hostname", f"{name}@%h", "--loglevel", farm.log_level, *FLAGS]
+    # Its warning about root is about pickle, which is refused here; its banner is no log line.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    argv = ["--quiet", "worker", "--hostname", f"{name}@%h", "--loglevel", farm.log_level, *FLAGS]
     if courier:
         argv += _prepare_courier(app, farm, name)
     else:
@@ -95,8 +102,10 @@ def _prepare_renderer(app: Celery, farm: Settings, name: str) -> list[str]:
     watchdog = Watchdog(pulse, presence, frozenset(lanes), grace_s=farm.lease_s)
     loops.append(Loop("watchdog", 1.0, watchdog.look))
     _watch_parent(loops, pulse)
-    # Celery's own limit is the last line: the watchdog ends a hung child long before.
-    return ["--pool", "prefork", "--concurrency", "1", "-Q", ",".join(map(lane_queue, lanes))]
+    flags = ["--pool", "prefork", "--concurrency", "1", "-Q", ",".join(map(lane_queue, lanes))]
+    if farm.max_memory_mb:
+        flags += ["--max-memory-per-child", str(farm.max_memory_mb * 1024)]
+    return flags
 
 
 def _connect(farm: Settings) -> Any:
@@ -104,18 +113,19 @@ def _connect(farm: Settings) -> Any:
 
 
 def _keeper_loops(app: Celery, farm: Settings, name: str) -> list[Loop]:
-    scripts = Scripts(_connect(farm))
+    scripts, storage = Scripts(_connect(farm)), open_store(farm)
     stores = Stores(
         repair=RepairStore(scripts, farm),
         presence=PresenceStore(scripts),
         deliveries=DeliveryStore(scripts, Schedule.of(farm)),
-        storage=open_store(farm),
+        storage=storage,
         bells=Bells(app),
     )
     keeper = Keeper(name, stores, lead_s=max(2.0, farm.keeper_interval_s * 4))
     return [
         Loop("keeper", farm.keeper_interval_s, keeper.repair),
         Loop("janitor", JANITOR_INTERVAL_S, keeper.clear),
+        Loop("lifecycle", LIFECYCLE_INTERVAL_S, storage.ensure),
     ]
 
 
@@ -123,6 +133,7 @@ def _watch_parent(loops: Sequence[Loop], pulse: Pulse) -> None:
     """Start the parent's loops once Celery is up; tell the child when the worker stops."""
 
     def ready(**_: Any) -> None:
+        log.info("waiting for bells", extra={"action": "start"})
         for loop in loops:
             loop.start()
 
@@ -153,7 +164,7 @@ class _Child:
             sys.exit(1)
 
     def _warm(self) -> None:
-        farm, scripts = self.farm, Scripts(_connect(self.farm))
+        farm, scripts, started_s = self.farm, Scripts(_connect(self.farm)), monotonic()
         self.pulse.born(os.getpid())
         voices = Voices(farm)
         offered = voices.warm()
@@ -182,6 +193,9 @@ class _Child:
         if farm.metrics_port:
             metrics.serve(farm.metrics_port, farm.metrics_host)
         self.heartbeat.start()
+        names = ", ".join(voice.name for voice in offered)
+        took = {"action": "load", "duration_ms": round((monotonic() - started_s) * 1000)}
+        log.info("ready to speak with %s", names, extra=took)
 
     def leave(self, **_: Any) -> None:
         if self.heartbeat:

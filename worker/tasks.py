@@ -64,8 +64,8 @@ class Tools:
     pulse: Pulse
 
 
-class StoreDown(Exception):
-    """The object store did not come back in time; the unit was handed back."""
+class HandedBack(Exception):
+    """The unit was handed back: the object store stays away, or this worker stops."""
 
 
 class Vanished(Exception):
@@ -115,7 +115,7 @@ class Bench:
         ):
             try:
                 self._handlers[kind](voice, claims)
-            except StoreDown:
+            except HandedBack:
                 return False
             except Vanished:
                 log.info("no longer to be assembled")
@@ -219,6 +219,11 @@ class Bench:
         done = self._report(claim, finish)
         self._drop_if_gone(done, audio.key)
         if done is Finish.ACCEPTED:
+            log.info(
+                "spoken: %.1f s of audio, segments: %d",
+                audio.duration_ms / 1000,
+                claim.segments_total,
+            )
             t.metrics.first_audio_seconds.labels(voice).observe(first_audio_s)
             if claim.request.webhook_url:
                 t.bells.ring_courier()
@@ -227,6 +232,9 @@ class Bench:
         n_read = 0
         for spec, result in self._t.work.results(claim.job, claim.segments_total):
             n_read += 1
+            if self._t.pulse.stopping.is_set() or self._t.heartbeat.lost(claim):
+                self._hand_back(claim)
+                raise HandedBack
             yield spec, decode_segment(self._segment(claim, spec.index, result.key))
         if n_read != claim.segments_total:
             raise Vanished(claim.job)
@@ -273,9 +281,12 @@ class Bench:
                 stopping = self._t.pulse.stopping.wait(wait_s)
                 if stopping or monotonic() > limit or self._t.heartbeat.lost(claim):
                     log.warning("handed back: %s", error.message)
-                    self._report(claim, lambda: self._t.work.release(claim, delay_s=5.0))
-                    raise StoreDown from error
+                    self._hand_back(claim, delay_s=5.0)
+                    raise HandedBack from error
                 wait_s = min(2.0, wait_s * 2)
+
+    def _hand_back(self, claim: Claim, delay_s: float = 0.0) -> None:
+        self._report(claim, lambda: self._t.work.release(claim, delay_s))
 
     def _drop_if_gone(self, outcome: Finish, key: str) -> None:
         """A job deleted meanwhile leaves no object behind."""

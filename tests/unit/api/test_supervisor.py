@@ -1,6 +1,7 @@
 """What `ttsfarm up` does with its child processes, ports and output."""
 
 import io
+import json
 import os
 import signal
 import socket
@@ -187,29 +188,61 @@ def test_a_disk_with_room_is_accepted(tmp_path):
     assert NEEDED_BYTES < 1_000_000_000
 
 
+def noon() -> str:
+    return "12:00:00"
+
+
 def test_colours_follow_the_terminal_and_no_color():
     plain, coloured, unwanted = io.StringIO(), Terminal(), Terminal()
-    Console(plain, {}).line("api", "text")
-    Console(coloured, {}).line("api", "text")
-    Console(unwanted, {"NO_COLOR": "1"}).line("api", "text")
-    assert plain.getvalue() == unwanted.getvalue() == "api      | text\n"
-    assert coloured.getvalue() == "\x1b[36mapi      |\x1b[0m text\n"
+    Console(plain, {}, noon).line("api", "text")
+    Console(coloured, {}, noon).line("api", "text")
+    Console(unwanted, {"NO_COLOR": "1"}, noon).line("api", "text")
+    assert plain.getvalue() == "api      | text\n"
+    assert unwanted.getvalue() == "12:00:00 api      text\n"
+    assert coloured.getvalue() == "\x1b[2m12:00:00\x1b[0m \x1b[36mapi     \x1b[0m text\n"
 
 
 def test_a_person_reads_sentences_a_program_reads_json():
-    log = '{"level": "WARNING", "message": "lease lost", "job": "j1", "process": "worker"}'
+    log = '{"level": "WARNING", "message": "lease lost", "job": "j1", "unit": "3"}'
     person, machine = Terminal(), io.StringIO()
-    Console(person, {"NO_COLOR": "1"}).line("worker-1", log)
-    Console(machine, {}).line("worker-1", log)
-    assert person.getvalue() == "worker-1 | WARNING: lease lost (job=j1)\n"
+    Console(person, {"NO_COLOR": "1"}, noon).line("worker-1", log)
+    Console(machine, {}, noon).line("worker-1", log)
+    assert person.getvalue() == "12:00:00 worker-1 warning: lease lost  job j1, unit 3\n"
     assert machine.getvalue() == f"worker-1 | {log}\n"
+
+
+@pytest.mark.parametrize(("duration_ms", "shown"), [(4.2, "4 ms"), (2340, "2.3 s")])
+def test_a_person_reads_how_long_it_took(duration_ms, shown):
+    person = Terminal()
+    log = json.dumps({"level": "INFO", "message": "spoken", "duration_ms": duration_ms})
+    Console(person, {"NO_COLOR": "1"}, noon).line("worker-1", log)
+    assert person.getvalue() == f"12:00:00 worker-1 spoken  {shown}\n"
+
+
+def test_every_line_of_a_trace_stands_behind_its_process():
+    person = Terminal()
+    log = json.dumps({"level": "ERROR", "message": "a fault", "exc_info": "Traceback\n  line"})
+    Console(person, {"NO_COLOR": "1"}, noon).line("api", log)
+    start = "12:00:00 api      "
+    assert person.getvalue() == f"{start}error: a fault\n{start}Traceback\n{start}  line\n"
 
 
 @pytest.mark.parametrize("line", ["{not json", "[]", '{"a": 1}', "plain"])
 def test_any_other_line_is_shown_as_it_came(line):
     person = Terminal()
-    Console(person, {"NO_COLOR": "1"}).line("api", line)
-    assert person.getvalue() == f"api      | {line}\n"
+    Console(person, {"NO_COLOR": "1"}, noon).line("api", line)
+    assert person.getvalue() == f"12:00:00 api      {line}\n"
+
+
+def test_a_person_reads_the_warnings_of_redis_and_not_its_greetings():
+    person, machine = Terminal(), io.StringIO()
+    start = "9241:M 22 Nov 2026 10:39:30.666 #"
+    lines = [f"{start} Redis is starting oO0OoO0OoO0Oo", f"{start} WARNING no memory"]
+    for line in lines:
+        Console(person, {"NO_COLOR": "1"}, noon).line("redis", line)
+        Console(machine, {}, noon).line("redis", line)
+    assert person.getvalue() == "12:00:00 redis    WARNING no memory\n"
+    assert machine.getvalue().count(start) == 2
 
 
 def test_the_command_a_newcomer_copies_names_the_farm():
