@@ -8,7 +8,7 @@ from redis import Redis
 from api.guards import WaitSlots
 from api.metrics import ApiMetrics
 from api.voices import VoiceDirectory
-from shared.bells import Bells
+from shared.bells import BackgroundBells
 from shared.deliveries import DeliveryStore
 from shared.jobs import JobStore
 from shared.keys import FarmKeys
@@ -32,7 +32,7 @@ class Farm:
     store: ObjectStore
     open_links: Callable[[], Links]
     keys: FarmKeys
-    bells: Bells
+    bells: BackgroundBells
     voices: VoiceDirectory
     slots: WaitSlots
     metrics: ApiMetrics
@@ -47,5 +47,6 @@ class Farm:
 
     def close(self) -> None:
         """Stop listening and close the connections to Redis."""
+        self.bells.close()
         self.watcher.close()
         self.client.close()

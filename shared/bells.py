@@ -3,9 +3,15 @@
 A bell may vanish (the keeper rings again) or ring twice (the claim finds nothing).
 """
 
+import logging
+import threading
+
 from celery import Celery
+from kombu.exceptions import OperationalError
 
 from shared.settings import Settings
+
+log = logging.getLogger(__name__)
 
 WORK_TASK = "ttsfarm.work"
 DELIVER_TASK = "ttsfarm.deliver"
@@ -66,5 +72,42 @@ class Bells:
     def _send(self, task: str, queue: str, *args: str) -> None:
         try:
             self._app.send_task(task, args=args, queue=queue, retry=False)
-        except self._app.connection_for_write().recoverable_connection_errors:
-            return  # the work is due in Redis; the keeper rings within its interval
+        except OperationalError:
+            log.info("a bell was not heard; the keeper rings again", extra={"action": "ring"})
+
+
+class BackgroundBells(Bells):
+    """Rings from a thread of its own, so that no caller waits for the broker.
+
+    Rings for the same lane that have not gone out yet are one.
+    """
+
+    def __init__(self, app: Celery) -> None:
+        super().__init__(app)
+        self._wanted: dict[tuple[str, str, tuple[str, ...]], None] = {}
+        self._news = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="bells", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ring what is wanted, then stop."""
+        with self._news:
+            self._closed = True
+            self._news.notify()
+        self._thread.join(timeout=5)
+
+    def _send(self, task: str, queue: str, *args: str) -> None:
+        with self._news:
+            self._wanted[task, queue, args] = None
+            self._news.notify()
+
+    def _run(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._wanted or self._closed)
+                wanted, self._wanted = list(self._wanted), {}
+            for task, queue, args in wanted:
+                super()._send(task, queue, *args)
+            if self._closed and not wanted:
+                return
