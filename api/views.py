@@ -139,7 +139,7 @@ class ArticleFailure(View):
     msg: str
 
 
-def voice_view(known: KnownVoice, default: str) -> VoiceView:
+def voice_view(known: KnownVoice, default: str | None) -> VoiceView:
     """A voice as callers see it."""
     voice = known.voice
     return VoiceView(

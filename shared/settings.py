@@ -46,7 +46,11 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         default=None, description="The farm's address as clients reach it, for links"
     )
-    default_voice: str = Field(default="espeak-zh", description="Voice of a job that names none")
+    default_voice: str = Field(
+        default="espeak-zh",
+        description="Voice of a job that names none; where no worker ever offered it, "
+        "one that is ready, Chinese first",
+    )
     max_body_bytes: int = Field(default=4_000_000, ge=1000, description="Largest request body")
     max_text_chars: int = Field(default=200_000, ge=1, description="Longest text of a job")
     interactive_chars: int = Field(
@@ -88,9 +92,7 @@ class Settings(BaseSettings):
     max_memory_mb: int = Field(
         default=0, ge=0, description="A worker process above this restarts; 0 never"
     )
-    metrics_host: str = Field(
-        default="127.0.0.1", description="Address of a worker's own metrics"
-    )
+    metrics_host: str = Field(default="127.0.0.1", description="Address of a worker's own metrics")
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of a worker's own metrics; 0 is off"
     )

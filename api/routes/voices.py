@@ -5,6 +5,7 @@ from flask import Blueprint, Response, jsonify, request
 from api.answers import Operation, current_farm, documented
 from api.queries import check_known
 from api.views import VoiceList, voice_view
+from api.voices import default_voice
 
 voices = Blueprint("voices", __name__)
 
@@ -15,5 +16,5 @@ def list_voices() -> Response:
     farm = current_farm()
     check_known(request.args)
     known = farm.presence.voices()
-    default = farm.settings.default_voice
+    default = default_voice(known, farm.settings.default_voice)
     return jsonify(voices=[voice_view(voice, default).model_dump() for voice in known])

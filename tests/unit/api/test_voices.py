@@ -2,15 +2,15 @@
 
 import pytest
 
-from api.voices import FRESH_S, VoiceDirectory
-from shared.errors import UnknownVoice
+from api.voices import FRESH_S, VoiceDirectory, default_voice
+from shared.errors import NoVoiceReady, UnknownVoice
 from shared.presence import KnownVoice
 from shared.schemas import Voice
 
 
-def known(name: str) -> KnownVoice:
-    voice = Voice(name=name, engine="fake", language="zh", sample_rate_hz=16000, revision="1")
-    return KnownVoice(voice=voice, ready_workers=1)
+def known(name: str, ready_workers: int = 1, language: str = "zh-CN") -> KnownVoice:
+    voice = Voice(name=name, engine="fake", language=language, sample_rate_hz=16000, revision="1")
+    return KnownVoice(voice=voice, ready_workers=ready_workers)
 
 
 class Source:
@@ -53,6 +53,31 @@ def test_an_unknown_voice_is_told_with_the_known_ones() -> None:
     assert caught.value.details["voices"] == ["a", "b"]
 
 
-def test_a_default_nobody_offers_is_told_as_the_default() -> None:
-    with pytest.raises(UnknownVoice, match="the default, a, is not offered; known: b"):
-        Source("b").directory().find(None)
+def test_where_the_default_is_not_offered_another_voice_speaks() -> None:
+    source = Source("b", "c")
+    directory = source.directory()
+    assert [directory.find(None).name, directory.find(None).name] == ["b", "b"]
+    assert source.n_reads == 1
+    source.names.append("a")
+    source.now_s += FRESH_S + 0.1
+    assert directory.find(None).name == "a"
+
+
+def test_without_any_voice_the_caller_may_come_back() -> None:
+    with pytest.raises(NoVoiceReady):
+        Source().directory().find(None)
+
+
+@pytest.mark.parametrize(
+    ("voices", "default"),
+    [
+        ([known("a", ready_workers=0), known("b")], "a"),
+        ([known("b", ready_workers=0), known("c")], "c"),
+        ([known("b", language="en-GB"), known("c", language="zh-CN")], "c"),
+        ([known("b", ready_workers=0)], "b"),
+        ([], None),
+    ],
+    ids=["the wanted one", "a ready one", "a Chinese one", "any", "none"],
+)
+def test_the_default_voice_is(voices: list[KnownVoice], default: str | None) -> None:
+    assert default_voice(voices, "a") == default
