@@ -1,21 +1,44 @@
-"""What a worker's child shows its parent: when it last asked for work, and until when it may hang.
+"""What a worker's parent and its child tell one another through shared memory.
 
-Shared memory made before the fork. Times are seconds of the machine's monotonic clock, which both
-processes read alike.
+Made before the fork, and without locks: a child killed while it held one would take its parent
+with it. Each value is one aligned word, written by one side only. Times are seconds of the
+machine's monotonic clock, which both processes read alike.
 """
 
-import multiprocessing
-from time import monotonic
+from multiprocessing.sharedctypes import RawValue
+from time import monotonic, sleep
+
+LOOK_EVERY_S = 0.05
+
+
+class Stop:
+    """A flag the parent raises and both sides look at."""
+
+    def __init__(self) -> None:
+        self._raised = RawValue("b", 0)
+
+    def set(self) -> None:
+        self._raised.value = 1
+
+    def is_set(self) -> bool:
+        return bool(self._raised.value)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether the flag is raised, at the latest after `timeout_s`."""
+        limit = monotonic() + timeout_s
+        while not self.is_set() and (left_s := limit - monotonic()) > 0:
+            sleep(min(LOOK_EVERY_S, left_s))
+        return self.is_set()
 
 
 class Pulse:
-    """Written by the child that renders, read by the parent that watches it."""
+    """When the child last asked for work, until when it may hang, and whether it shall stop."""
 
     def __init__(self) -> None:
-        self._asked_s = multiprocessing.Value("d", monotonic())
-        self._give_up_s = multiprocessing.Value("d", 0.0)
-        self._child_pid = multiprocessing.Value("q", 0)
-        self.stopping = multiprocessing.Event()
+        self._asked_s = RawValue("d", monotonic())
+        self._give_up_s = RawValue("d", 0.0)
+        self._child_pid = RawValue("q", 0)
+        self.stopping = Stop()
 
     def born(self, pid: int) -> None:
         """A new child has started; whatever the last one held is not its own."""
@@ -41,4 +64,4 @@ class Pulse:
 
     def idle_s(self, now_s: float) -> float:
         """How long the child has neither asked for work nor worked."""
-        return 0.0 if self._give_up_s.value else now_s - self._asked_s.value
+        return 0.0 if self._give_up_s.value else float(now_s - self._asked_s.value)
