@@ -11,6 +11,7 @@ import sys
 import uuid
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from time import monotonic
 from typing import Any
@@ -166,6 +167,7 @@ class _Child:
     def _warm(self) -> None:
         farm, scripts, started_s = self.farm, Scripts(_connect(self.farm)), monotonic()
         self.pulse.born(os.getpid())
+        self.pulse.holds_until(monotonic() + farm.load_timeout_s)
         voices = Voices(farm)
         offered = voices.warm()
         metrics = WorkerMetrics()
@@ -193,6 +195,8 @@ class _Child:
         if farm.metrics_port:
             metrics.serve(farm.metrics_port, farm.metrics_host)
         self.heartbeat.start()
+        self.pulse.holds_until(0.0)
+        self.pulse.asked()
         names = ", ".join(voice.name for voice in offered)
         took = {"action": "load", "duration_ms": round((monotonic() - started_s) * 1000)}
         log.info("ready to speak with %s", names, extra=took)
@@ -223,7 +227,8 @@ class Watchdog:
         now_s = monotonic()
         if self._pulse.hung(now_s - self._grace_s) and self._pulse.child_pid:
             log.error("the child hangs; ending it", extra={"action": "watch"})
-            os.kill(self._pulse.child_pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended by itself; Celery forks another
+                os.kill(self._pulse.child_pid, signal.SIGKILL)
             self._pulse.holds_until(0.0)
         elif self._pulse.idle_s(now_s) > STALL_S and self._starving():
             log.critical("work is due and no bell arrives; stopping", extra={"action": "watch"})

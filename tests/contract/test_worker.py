@@ -247,6 +247,16 @@ def test_the_watchdog_ends_a_child_that_hangs(worker: Worker) -> None:
     pulse.holds_until(time.monotonic() - 1)
     watchdog.look()
     assert child.wait(timeout=5) == -9
+    pulse.holds_until(time.monotonic() - 1)
+    watchdog.look()  # a child that is gone already is no fault
+
+
+def test_a_child_that_loads_for_long_is_not_deaf() -> None:
+    pulse = Pulse()
+    pulse.born(1)
+    pulse.holds_until(time.monotonic() + 300)
+    assert pulse.idle_s(time.monotonic() + 100) == 0.0
+    assert not pulse.hung(time.monotonic() + 100)
 
 
 def test_a_loop_goes_on_after_a_fault(redis_url: str) -> None:
