@@ -36,6 +36,7 @@ from worker.delivering import deliver_due
 from worker.heartbeat import Heartbeat
 from worker.keeper import COURIERS, JANITOR_INTERVAL_S, Keeper, Loop, Stores
 from worker.metrics import WorkerMetrics
+from worker.offer import offered_names
 from worker.pulse import Pulse
 from worker.tasks import Bench, Tools
 from worker.voices import Voices
@@ -89,7 +90,7 @@ def _prepare_courier(app: Celery, farm: Settings, name: str) -> list[str]:
 
 
 def _prepare_renderer(app: Celery, farm: Settings, name: str) -> list[str]:
-    pulse, lanes = Pulse(), Voices(farm).names()
+    pulse, lanes = Pulse(), offered_names(farm)
     bench = _Child(app=app, farm=farm, name=name, pulse=pulse)
 
     @app.task(name=WORK_TASK)  # type: ignore[untyped-decorator]  # celery has no types
