@@ -232,6 +232,7 @@ def _problem(response: urllib3.BaseHTTPResponse) -> FarmProblem:
         fields = json.loads(response.data)
         faults = [fault["message"] for fault in fields.get("errors") or []]
         message = fields.get("detail") or fields.get("title") or f"HTTP {status}"
-        return FarmProblem(status, fields.get("code", ""), "\n  ".join([message, *faults]))
+        lines = faults if len(faults) == 1 else [message, *faults]
+        return FarmProblem(status, fields.get("code", ""), "\n  ".join(lines))
     except (ValueError, AttributeError, KeyError, TypeError):
         return FarmProblem(status, "", f"The farm answered with HTTP {status}.")

@@ -1,6 +1,7 @@
 """The API's production server: gunicorn's threads in one process, stopped gracefully."""
 
 import logging
+import threading
 from typing import Any
 
 from flask import Flask
@@ -9,6 +10,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # has no t
 
 from api.answers import farm_of
 from api.app import create_app
+from api.farm import Farm
 from shared.errors import Unavailable
 from shared.logs import configure_logs
 from shared.settings import Settings, settings
@@ -63,10 +65,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         app = create_app(self._settings, stopping=self._is_stopping)
         farm = farm_of(app)
         farm.watcher.start()
-        try:
-            farm.store.ensure()
-        except Unavailable as error:  # workers make it too, and /readyz says so until then
-            logger.warning(error.message, extra={"action": "store.ensure"})
+        threading.Thread(target=prepare, args=(farm,), name="prepare", daemon=True).start()
         return app
 
     def _remember(self, worker: Any) -> None:
@@ -74,6 +73,19 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
     def _is_stopping(self) -> bool:
         return self._worker is not None and not self._worker.alive
+
+
+def prepare(farm: Farm) -> None:
+    """Meet the store, Redis and the broker, so that the first caller need not wait for it.
+
+    What is not there yet is met later; until then /readyz says what is missing.
+    """
+    farm.bells.ring_courier()  # any bell opens the line; this one may be rung at any time
+    for meet in (farm.voices.refresh, farm.open_links, farm.store.ensure):
+        try:
+            meet()
+        except Unavailable as error:
+            logger.warning(error.message, extra={"action": "start"})
 
 
 def _announce(arbiter: Any) -> None:

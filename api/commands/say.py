@@ -111,6 +111,7 @@ def _target(output: Path, format_: str | None) -> _Output:
         )
     if not output.parent.is_dir():
         raise click.UsageError(f"The folder {output.parent} does not exist. Make it first.")
+    _try_writing(output)
     return _Output(path=output, format=format_ or ending)
 
 
@@ -158,15 +159,33 @@ def _copy(client: FarmClient, job: RemoteJob, file: BinaryIO) -> None:
         raise FarmUnreachable("The download is not what the farm made. Run the command again.")
 
 
+def _try_writing(path: Path) -> None:
+    """Find out before the farm has spoken a book that it can not be kept."""
+    part = _part(path)
+    try:
+        part.touch()
+        part.unlink()
+    except OSError as error:
+        raise _unwritable(path, error) from error
+
+
+def _part(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _unwritable(path: Path, error: OSError) -> click.ClickException:
+    return click.ClickException(f"{path} can not be written: {error.strerror}.")
+
+
 @contextmanager
 def _whole(path: Path) -> Iterator[BinaryIO]:
     """A file that takes `path`'s name when the block ends well, and is gone when it does not."""
-    part = path.with_name(f".{path.name}.part")
+    part = _part(path)
     try:
         with part.open("wb") as file:
             yield file
         part.replace(path)
     except OSError as error:
-        raise click.ClickException(f"{path} can not be written: {error.strerror}.") from error
+        raise _unwritable(path, error) from error
     finally:
         part.unlink(missing_ok=True)

@@ -22,11 +22,17 @@ function table(rows) {
   return make("table", "", ...rows.map((row) => make("tr", "", ...row.map((cell) => make("td", cell)))));
 }
 
+// A field that may be left out has null as its default; that is all null means in a body.
+function field([name, one]) {
+  const left_out = one.default === undefined || one.default === null;
+  const type = one.default === null ? kind(one).replace(" | null", "") : kind(one);
+  return [name, type, left_out ? "" : JSON.stringify(one.default), one.description || ""];
+}
+
 function fields(schema, schemas) {
   const named = schema && schema.$ref ? schemas[schema.$ref.split("/").pop()] : schema;
   if (!named || !named.properties) return make("p", kind(schema));
-  return table(Object.entries(named.properties).map(
-    ([name, one]) => [name, kind(one), one.default === undefined ? "" : JSON.stringify(one.default), one.description || ""]));
+  return table(Object.entries(named.properties).map(field));
 }
 
 function bodies(content, schemas) {
@@ -44,8 +50,10 @@ function call(method, path, operation, schemas) {
   if (operation.requestBody) {
     parts.push(make("h4", "Body"), ...bodies(operation.requestBody.content, schemas));
   }
+  parts.push(make("h4", "Answers"));
   for (const [status, answer] of Object.entries(operation.responses)) {
-    parts.push(make("h4", `${status} ${answer.description}`), ...bodies(answer.content, schemas));
+    const title = make("summary", `${status} ${answer.description.replaceAll("`", "")}`);
+    parts.push(make("details", "", title, ...bodies(answer.content, schemas)));
   }
   return make("details", "", title, ...parts);
 }
@@ -53,7 +61,9 @@ function call(method, path, operation, schemas) {
 async function draw() {
   const doc = await (await fetch("/openapi.json")).json();
   for (const tag of doc.tags) {
-    const calls = Object.entries(doc.paths).flatMap(([path, methods]) => Object.entries(methods)
+    // The shortest path is what the others are about.
+    const paths = Object.entries(doc.paths).sort(([one], [other]) => one.length - other.length);
+    const calls = paths.flatMap(([path, methods]) => Object.entries(methods)
       .filter(([, operation]) => operation.tags[0] === tag.name)
       .map(([method, operation]) => call(method, path, operation, doc.components.schemas)));
     document.getElementById("calls").append(make("h2", tag.name), make("p", tag.description), ...calls);

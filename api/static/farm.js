@@ -6,6 +6,9 @@ const STATES = {
   queued: "排队中 · Waiting", running: "合成中 · Speaking", succeeded: "完成 · Done",
   failed: "失败 · Failed", canceled: "已取消 · Canceled", expired: "已过期 · Expired",
 };
+const EMOTIONS = {
+  neutral: "中性", happy: "高兴", angry: "生气", sad: "悲伤", fear: "害怕", hate: "厌恶", surprise: "惊讶",
+};
 let voices = [];
 
 function say(message, isFault = false) {
@@ -13,13 +16,14 @@ function say(message, isFault = false) {
   $("status").classList.toggle("fault", isFault);
 }
 
-function fill(select, names, chosen) {
-  select.replaceChildren(...names.map((name) => new Option(name, name, false, name === chosen)));
+function fill(select, names, chosen, label = (name) => name) {
+  select.replaceChildren(...names.map((name) => new Option(label(name), name, false, name === chosen)));
 }
 
 function showEmotions() {
   const voice = voices.find((one) => one.name === $("voice").value);
-  fill($("emotion"), voice ? voice.emotions : [], "neutral");
+  const label = (name) => (EMOTIONS[name] ? `${EMOTIONS[name]} · ${name}` : name);
+  fill($("emotion"), voice ? voice.emotions : [], "neutral", label);
 }
 
 async function read(response) {
@@ -32,8 +36,11 @@ async function read(response) {
 async function loadVoices() {
   const body = await read(await fetch("/v1/voices"));
   voices = body.voices;
-  const first = voices.find((one) => one.default) || voices.find((one) => one.ready_workers);
-  fill($("voice"), voices.map((one) => one.name), first && first.name);
+  const first = voices.find((one) => one.default && one.ready_workers)
+    || voices.find((one) => one.ready_workers);
+  const silent = new Set(voices.filter((one) => !one.ready_workers).map((one) => one.name));
+  const label = (name) => (silent.has(name) ? `${name} (未就绪 · not ready)` : name);
+  fill($("voice"), voices.map((one) => one.name), first && first.name, label);
   showEmotions();
   if (!voices.length) say("还没有可用的音色, 请启动一个 worker。No voice yet: start a worker.", true);
 }
@@ -71,7 +78,8 @@ function play(job) {
   $("download").href = address;
   $("download").download = `${job.id}.${job.audio.format}`;
   $("download").hidden = false;
-  say(`${STATES.succeeded} · ${job.audio.duration_s.toFixed(1)} s`);
+  const took_s = (job.timing.total_ms / 1000).toFixed(1);
+  say(`${STATES.succeeded} · ${job.audio.duration_s.toFixed(1)} s (用时 · took ${took_s} s)`);
 }
 
 async function speak(event) {
@@ -103,5 +111,8 @@ $("speed").addEventListener("input", () => {
   $("speed-shown").textContent = `${Number($("speed").value).toFixed(2)}×`;
 });
 $("speak").addEventListener("submit", speak);
+$("text").addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !$("go").disabled) $("speak").requestSubmit();
+});
 count();
 loadVoices().catch((error) => say(error.message, true));

@@ -14,7 +14,9 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from redis import Redis
 
+from shared.bells import DELIVER_QUEUE
 from tests.conftest import free_port, wait_until
 
 pytestmark = pytest.mark.redis
@@ -67,6 +69,18 @@ def served(api: Any, redis_url: str, tmp_path: Path) -> Iterator[Served]:
     if server.process.poll() is None:
         server.process.terminate()
         server.process.wait(timeout=20)
+
+
+def test_the_first_caller_finds_store_and_broker_met(
+    served: Served, redis_client: Redis, tmp_path: Path
+) -> None:
+    wait_until(lambda: redis_client.llen(DELIVER_QUEUE) == 1, 10)
+    wait_until((tmp_path / "objects").is_dir, 10)
+
+
+def test_a_person_reads_where_it_listens(served: Served) -> None:
+    lines = [json.loads(line) for line in served.log.read_text("utf-8").splitlines()]
+    assert [line["message"] for line in lines] == [f"listening on http://127.0.0.1:{served.port}"]
 
 
 def test_a_body_of_10_mb_is_a_413_the_client_can_read(served: Served) -> None:

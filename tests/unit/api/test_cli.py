@@ -239,6 +239,19 @@ def test_a_refusal_is_shown_in_the_farms_words(farm, ttsfarm):
     ]
 
 
+def test_one_fault_is_the_whole_message(farm, ttsfarm):
+    faults = [{"message": "text: must hold something to speak"}]
+    farm.answer("POST /v1/jobs", problem("invalid_request", "1 fault.", errors=faults), 422)
+    assert ttsfarm("say", "").stderr == "Error: text: must hold something to speak\n"
+
+
+def test_what_can_not_be_written_is_told_before_anything_is_spoken(farm, ttsfarm, tmp_path):
+    result = ttsfarm("say", "你好", "-o", str(tmp_path / f"{'长' * 85}.wav"))
+    assert result.exit_code == 1
+    assert "can not be written: File name too long." in result.stderr
+    assert farm.calls == []
+
+
 def test_a_farm_that_can_not_serve_has_an_exit_code_of_its_own(farm, ttsfarm):
     farm.answer("GET /v1/voices", problem("state_store_full", "Redis has no room for more."), 507)
     result = ttsfarm("voices")

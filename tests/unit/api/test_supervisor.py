@@ -237,7 +237,11 @@ def test_any_other_line_is_shown_as_it_came(line):
 def test_a_person_reads_the_warnings_of_redis_and_not_its_greetings():
     person, machine = Terminal(), io.StringIO()
     start = "9241:M 22 Nov 2026 10:39:30.666 #"
-    lines = [f"{start} Redis is starting oO0OoO0OoO0Oo", f"{start} WARNING no memory"]
+    lines = [
+        f"{start} Redis is starting oO0OoO0OoO0Oo",
+        f"{start} WARNING no memory",
+        "9241:signal-handler (1795344173) Received SIGTERM scheduling shutdown...",
+    ]
     for line in lines:
         Console(person, {"NO_COLOR": "1"}, noon).line("redis", line)
         Console(machine, {}, noon).line("redis", line)
