@@ -24,6 +24,8 @@ FORMATS: tuple[str, ...] = get_args(AudioFormat)
 # These ended without audio; asking again means: try what is missing once more.
 RESUMABLE = frozenset({JobStatus.FAILED, JobStatus.CANCELED, JobStatus.EXPIRED})
 WAIT_S = 20
+BAR_STEPS = 1000
+SPEAKING_SHARE = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,14 +122,14 @@ def _follow(client: FarmClient, job: RemoteJob) -> RemoteJob:
     watched = sys.stderr.isatty()
     try:
         with click.progressbar(
-            length=1000, label="Speaking", file=sys.stderr, hidden=not watched
+            length=BAR_STEPS, label="Speaking", file=sys.stderr, hidden=not watched
         ) as bar:
             while not job.finished:
-                if job.segments_total:
-                    bar.update(1000 * job.segments_done // job.segments_total - bar.pos)
+                bar.label = "Joining " if job.segments_done == job.segments_total else "Speaking"
+                bar.update(_steps(job) - bar.pos)
                 job = client.job(job.id, wait_s=1 if watched else WAIT_S)
             if job.audio:
-                bar.update(1000 - bar.pos)
+                bar.update(BAR_STEPS - bar.pos)
     except KeyboardInterrupt as stop:
         click.echo(
             f"\nJob {job.id} goes on. The same command takes it up again; "
@@ -136,6 +138,12 @@ def _follow(client: FarmClient, job: RemoteJob) -> RemoteJob:
         )
         raise click.exceptions.Exit(130) from stop
     return job
+
+
+def _steps(job: RemoteJob) -> int:
+    """How far a job is; the last of it is joining and encoding, which a book takes a while for."""
+    share = job.segments_done / job.segments_total if job.segments_total else 0
+    return int(BAR_STEPS * SPEAKING_SHARE * share)
 
 
 def _save(client: FarmClient, job: RemoteJob, target: _Output) -> None:
