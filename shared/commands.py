@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from shared.problems import WrongSetting
+
 
 class Commands(click.Group):
     """Commands by name, each an attribute of that name in the module given for it."""
@@ -26,3 +28,10 @@ class Commands(click.Group):
         if not isinstance(found, click.Command):
             raise TypeError(f"{module}.{cmd_name} is no command")
         return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a setting that does not fit ends it with one message and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except WrongSetting as problem:
+            raise click.ClickException(f"{problem}. docs/settings.md lists them all.") from problem

@@ -4,14 +4,19 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from shared.problems import WrongSetting
+
+PREFIX = "TTSFARM_"
+REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class Settings(BaseSettings):
     """Read from the environment; a value that does not fit is refused at start with its name."""
 
-    model_config = SettingsConfigDict(env_prefix="TTSFARM_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
     # Where state and audio live
     redis_url: SecretStr = Field(
@@ -118,8 +123,19 @@ class Settings(BaseSettings):
         default="INFO", description="What is logged"
     )
 
+    @field_validator("redis_url")
+    @classmethod
+    def _is_redis_url(cls, url: SecretStr) -> SecretStr:
+        if not url.get_secret_value().startswith(REDIS_SCHEMES):
+            raise ValueError(f"should begin with one of {', '.join(REDIS_SCHEMES)}")
+        return url
+
 
 @cache
 def settings() -> Settings:
-    """This process's settings; the first call reads the environment."""
-    return Settings()
+    """This process's settings; the first call reads the environment. Raises `WrongSetting`."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors()]
+        raise WrongSetting("; ".join(faults)) from error

@@ -6,6 +6,7 @@ import click
 
 from api.commands.options import DEFAULT_DATA_DIR
 from api.supervisor import UpOptions, run_farm
+from shared.settings import settings
 
 
 @click.command()
@@ -40,4 +41,5 @@ from api.supervisor import UpOptions, run_farm
 )
 def up(host: str, port: int, data_dir: Path, workers: int, voices: tuple[str, ...]) -> None:
     """Start Redis, the API, workers and the courier; Ctrl-C stops them all."""
+    settings()  # a value that does not fit ends here, not in every child
     run_farm(UpOptions(host=host, port=port, data_dir=data_dir, workers=workers, voices=voices))
