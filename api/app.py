@@ -48,6 +48,7 @@ REDIS_RETRIES = 1
 ROUTES = (jobs, audio, events, files, voices, queue, webhooks, health, article, docs, web)
 # Asked every few seconds, or beside each page; logged only for who debugs.
 PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")
+POLLED = "/v1/jobs/<job_id>"  # asked every second by who waits; logged when it goes wrong
 # A caller may name any method; each would become a series of its own.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
@@ -106,9 +107,10 @@ def _end(response: Response) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Referrer-Policy"] = "no-referrer"
     response.headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
+    polled = (method, route) == ("GET", POLLED) and response.status_code < 400
     with bound(action="http.request", request_id=g.request_id, job=_job_id()):
         logger.log(
-            logging.DEBUG if route in PROBES else logging.INFO,
+            logging.DEBUG if polled or route in PROBES else logging.INFO,
             "%s %s %d",
             method,
             route,

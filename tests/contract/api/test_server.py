@@ -139,3 +139,13 @@ def test_logs_are_json_and_hold_no_text_and_no_signature(served: Served) -> None
         line["message"] for line in requests
     }
     assert all(line["request_id"] and line["process"] == "api" for line in requests)
+
+
+def test_who_polls_a_job_or_the_health_fills_no_log(served: Served, api: Any) -> None:
+    job = api.submit()
+    for path in ("/readyz", "/livez", "/health", f"/v1/jobs/{job}"):
+        served.call(path)
+    served.call("/v1/jobs/nosuch")
+    lines = [json.loads(line) for line in served.log.read_text("utf-8").splitlines()]
+    requests = [line["message"] for line in lines if line["action"] == "http.request"]
+    assert requests == ["GET /v1/jobs/<job_id> 404"]
