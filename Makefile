@@ -57,6 +57,6 @@ endef
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "ttsfarm needs Python 3.11 or newer; '$(PYTHON)' is not. Install one, then: make up PYTHON=python3.12" >&2; exit 1; }
+	  echo "ttsfarm needs Python 3.11 or newer; '$(PYTHON)' is not. Install one, then: make up PYTHON=python3.11" >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "No virtual environment could be made. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }

@@ -146,6 +146,7 @@ class Supervisor:
         self._console.say(
             f"\nttsfarm is ready on {self._url}\n"
             f"  voices   {', '.join(voices)}\n"
+            f"  page     {self._url}/\n"
             f"  API      {self._url}/docs\n"
             f"  hear it  {hello(self._url, self._spoken_by(voices))}\n"
             "  stop     Ctrl-C\n"

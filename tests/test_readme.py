@@ -1,4 +1,4 @@
-"""The README's examples run, in order, against a farm started as a reader would start it."""
+"""The examples of the README and of docs/api.md run, in order, against a farm of the reader's."""
 
 import json
 import os
@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
+CALLS = (ROOT / "docs" / "api.md").read_text("utf-8")
 WRITTEN_URL = "http://127.0.0.1:8080"
 START_S = 120.0
 BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n)?```(console|python)\n(.*?)```", re.DOTALL)
@@ -49,7 +50,7 @@ class Example:
 
 def examples() -> list[Example]:
     found: list[Example] = []
-    for skipped, language, text in BLOCK.findall(README):
+    for skipped, language, text in BLOCK.findall(README + CALLS):
         if skipped:
             continue
         if language == "python":
@@ -124,7 +125,7 @@ def run(farm: Farm, example: Example) -> str:
     return ran.stdout.replace(farm.url, WRITTEN_URL)
 
 
-def test_every_example_of_the_readme_does_what_is_written(farm):
+def test_every_example_does_what_is_written(farm):
     tried = examples()
     assert len(tried) > 10
     for example in tried:
