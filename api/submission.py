@@ -30,6 +30,7 @@ def submit(farm: Farm, asked: Asked, key: str | None = None) -> Submitted:
             text=asked.text,
             idempotency_key=key,
             fingerprint=asked.fingerprint,
+            id_chosen=asked.id is not None,
             interactive=len(asked.text) <= farm.settings.interactive_chars,
         )
     )

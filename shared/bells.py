@@ -9,6 +9,7 @@ import threading
 from celery import Celery
 from kombu.exceptions import OperationalError
 
+from shared.connection import RedisError
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class Bells:
     def _send(self, task: str, queue: str, *args: str) -> None:
         try:
             self._app.send_task(task, args=args, queue=queue, retry=False)
-        except OperationalError:
+        except (OperationalError, RedisError):
             log.info("a bell was not heard; the keeper rings again", extra={"action": "ring"})
 
 

@@ -26,6 +26,10 @@ from redis.retry import Retry
 from shared.errors import StateStoreFull, StateStoreUnavailable
 
 PREFIX = "ttsfarm:"
+FULL = frozenset({"OOM", "MISCONF"})
+PASSING = frozenset(
+    {"BUSY", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "READONLY", "TRYAGAIN"}
+)
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
@@ -53,16 +57,25 @@ def state_store() -> Iterator[None]:
     except OutOfMemoryError as error:
         raise StateStoreFull(retry_after_s=30) from error
     except ResponseError as error:
-        if "OOM" in str(error) or "MISCONF" in str(error):
+        reason = str(error).partition(" ")[0]
+        if reason in FULL or "OOM" in str(error):
             raise StateStoreFull(retry_after_s=30) from error
+        if reason in PASSING:
+            raise StateStoreUnavailable(retry_after_s=2) from error
         raise
 
 
 @cache
 def script_text(name: str) -> str:
-    """A script's source with the functions all scripts share put before it."""
-    shared = sorted((SCRIPTS / "lib").glob("*.lua"))
-    return "\n".join(path.read_text("utf-8") for path in [*shared, SCRIPTS / f"{name}.lua"])
+    """A script's source with the functions all scripts share put before it.
+
+    A first line `#!lua flags=...` stays first: Redis reads it. Scripts that end or repair work
+    carry `allow-oom`, so that a full Redis can still be emptied.
+    """
+    own = (SCRIPTS / f"{name}.lua").read_text("utf-8")
+    flags, own = own.split("\n", 1) if own.startswith("#!") else ("", own)
+    shared = [path.read_text("utf-8") for path in sorted((SCRIPTS / "lib").glob("*.lua"))]
+    return "\n".join([*filter(None, [flags]), *shared, own])
 
 
 class Scripts:

@@ -1,8 +1,9 @@
 """JobStore: what callers do with jobs. One method a transition, each one Lua script."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from shared.connection import Scripts, state_store
 from shared.errors import IdempotencyConflict, NotFound, WrongState
@@ -12,6 +13,7 @@ from shared.states import JobStatus
 
 PRIORITY_RANKS = {"high": 0, "normal": 1, "low": 2}
 PAGE_SCAN = 100  # records read at once while a filtered list looks for matches
+SCAN_LIMIT = 2000  # records one page looks through; a rare match is then on a later page
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +21,7 @@ class Submission:
     """A parsed request to speak `text`.
 
     `fingerprint` is a digest of the whole request: the same key with another digest is refused.
+    A chosen id is not free again at once when its job is removed.
     """
 
     id: str
@@ -28,6 +31,7 @@ class Submission:
     fingerprint: str
     idempotency_key: str | None = None
     interactive: bool = True
+    id_chosen: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,10 +60,16 @@ class JobFilter:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Jobs, newest first; `next_cursor` is None on the last page."""
+    """Jobs, newest first; `next_cursor` is None on the last page. A page may hold few or none."""
 
     jobs: tuple[Job, ...]
     next_cursor: str | None
+
+
+def _read(answer: Sequence[Any]) -> Job:
+    """A job from what the scripts answer: its place in the queue or -1, then field, value, ..."""
+    position, *record = answer
+    return read_job(pairs(record), position if position > 0 else None)
 
 
 class JobStore:
@@ -71,12 +81,13 @@ class JobStore:
     def submit(self, submission: Submission) -> Submitted:
         """Accept a job, or answer the one this key or id made before.
 
-        Raises `IdempotencyConflict` when that one had another body.
+        Raises `IdempotencyConflict` when that one had another body, or the id belonged to a job
+        that was removed lately.
         """
         request = submission.request
         bulk = request.priority == "low" or not submission.interactive
         deadline_ms = request.deadline_s * 1000 if request.deadline_s else ""
-        outcome, job_id = self._scripts(
+        outcome, job_id, *record = self._scripts(
             "submit",
             submission.id,
             submission.tenant,
@@ -92,33 +103,38 @@ class JobStore:
             deadline_ms,
             request.webhook_url or "",
             ",".join(request.webhook_events),
+            int(submission.id_chosen),
         )
         if outcome == "conflict":
             raise IdempotencyConflict(
                 "This idempotency key or id was used before with another body; "
                 "send the same body again, or choose a new key"
             )
-        return Submitted(job=self.job(submission.tenant, job_id), created=outcome == "created")
+        if outcome == "resting":
+            raise IdempotencyConflict(
+                f"The id {job_id!r} belonged to a job that was removed; choose another"
+            )
+        return Submitted(job=_read(record), created=outcome == "created")
 
     def job(self, tenant: str, job_id: str) -> Job:
         """A job by id; raises `NotFound`."""
         answer = self._scripts("show", job_id, tenant)
         if not answer:
             raise NotFound(f"There is no job {job_id!r}; it may have expired or been deleted")
-        position, *record = answer
-        return read_job(pairs(record), position if position > 0 else None)
+        return _read(answer)
 
     def page(
         self, tenant: str, *, cursor: str | None = None, limit: int = 20, only: JobFilter
     ) -> Page:
         """Jobs newest first, starting after `cursor`."""
         found: list[Job] = []
-        for job in self._newest(tenant, cursor):
+        last: Job | None = None
+        for n_seen, job in enumerate(self._newest(tenant, cursor)):
+            if last and (len(found) == limit or n_seen == SCAN_LIMIT):
+                return Page(jobs=tuple(found), next_cursor=f"{last.created_ms}.{last.id}")
             if only.matches(job):
                 found.append(job)
-            if len(found) > limit:
-                last = found[limit - 1]
-                return Page(jobs=tuple(found[:limit]), next_cursor=f"{last.created_ms}.{last.id}")
+            last = job
         return Page(jobs=tuple(found), next_cursor=None)
 
     def _newest(self, tenant: str, cursor: str | None) -> Iterator[Job]:

@@ -9,6 +9,7 @@ from shared.bells import lane_queue
 from shared.connection import Scripts, state_store
 from shared.schemas import Plain, Voice
 
+VOICE_MEMORY_S = 86_400  # so long a voice may be without a worker before it is unknown
 PRESENCE_S = 10.0  # a worker unheard of for this long counts as gone
 
 
@@ -96,9 +97,13 @@ class PresenceStore:
         return sorted(live, key=lambda worker: worker.id)
 
     def voices(self) -> list[KnownVoice]:
-        """Every voice ever offered, by name."""
+        """Every voice that some worker offered within the last day, by name."""
+        client, key = self._scripts.client, self._scripts.key
         with state_store():
-            records = self._scripts.client.hgetall(self._scripts.key("voices"))
+            since_ms = (client.time()[0] - VOICE_MEMORY_S) * 1000
+            names = client.zrangebyscore(key("voices", "seen"), since_ms, "+inf")
+            texts = client.hmget(key("voices"), names) if names else []
+        records = {name: text for name, text in zip(names, texts, strict=True) if text}
         ready: dict[str, int] = {}
         for worker in self.workers():
             for voice in worker.voices if worker.ready else ():

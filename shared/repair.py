@@ -38,11 +38,11 @@ class RepairStore:
             f"{self._max_losses} workers died while they held this piece of the text"
         )
         error = json.dumps(error_info(lost).dump())
-        return len(self._scripts("sweep_leases", BATCH, self._max_losses, error))
+        return int(self._scripts("sweep_leases", BATCH, self._max_losses, error))
 
     def release_retries(self) -> int:
         """Units whose retry time has come become due; answers how many."""
-        return len(self._scripts("sweep_retries", BATCH))
+        return int(self._scripts("sweep_retries", BATCH))
 
     def expire_jobs(self) -> tuple[int, int]:
         """Jobs past their deadline expire, past their retention go: how many of each."""
@@ -64,6 +64,12 @@ class RepairStore:
                 self._scripts.key("garbage"), "-inf", now_ms, start=0, num=BATCH
             )
         return [Garbage(entry=e, prefix=e.rpartition("|")[0]) for e in entries]
+
+    def postpone(self, garbage: Garbage, delay_s: float) -> None:
+        """The objects of `garbage` could not be deleted; try again later."""
+        with state_store():
+            key = self._scripts.key("garbage")
+            self._scripts.client.zincrby(key, delay_s * 1000, garbage.entry)
 
     def discarded(self, garbage: Iterable[Garbage]) -> None:
         """The objects of `garbage` are deleted."""

@@ -47,4 +47,5 @@ class Finish(StrEnum):
     ACCEPTED = "accepted"
     REPEATED = "repeated"  # the same attempt has reported before
     STALE = "stale"  # a newer attempt holds the unit
-    GONE = "gone"  # the job ended or was deleted
+    ENDED = "ended"  # the job has ended without it
+    GONE = "gone"  # the job was deleted

@@ -4,19 +4,20 @@ A claim's attempt number is the fencing token: reports of older attempts are ref
 """
 
 import json
+import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from shared.connection import Scripts, state_store
-from shared.errors import FarmError
+from shared.errors import FarmError, ObjectMissing
 from shared.records import read_request
 from shared.schemas import AudioResult, Claim, ErrorInfo, SegmentResult, SegmentSpec
 from shared.settings import Settings
 from shared.states import Finish, UnitKind
 
 RESULTS_AT_ONCE = 500
-RETRY_BASE_S = 0.5
-RETRY_CAP_S = 30.0
+RETRY_BASE_MS = 500
+RETRY_CAP_MS = 30_000
 
 
 def segment_unit(index: int) -> str:
@@ -65,7 +66,8 @@ class WorkStore:
 
     def claim(self, worker: str, voice: str, limit: int = 1) -> list[Claim]:
         """The most urgent due work of a voice's lane; up to `limit` segments, or one other unit."""
-        rows = self._scripts("claim", worker, voice, limit, self._lease_ms)
+        nonce = uuid.uuid4().hex  # the client may send the call twice
+        rows = self._scripts("claim", worker, voice, limit, self._lease_ms, nonce)
         return [_read_claim(*row) for row in rows]
 
     def beat(self, claims: Sequence[Claim]) -> list[Claim]:
@@ -88,7 +90,7 @@ class WorkStore:
         flat: list[str | int] = []
         for spec in specs:
             flat += [segment_unit(spec.index), _dump(spec.dump()), spec.n_chars]
-        outcome, _n_due, _assembly = self._scripts(
+        outcome = self._scripts(
             "append_plan",
             claim.job,
             claim.attempt,
@@ -100,7 +102,7 @@ class WorkStore:
 
     def finish_segment(self, claim: Claim, result: SegmentResult) -> Finish:
         """Report a segment whose audio is in the store."""
-        outcome, _assembly = self._scripts(
+        outcome = self._scripts(
             "finish_segment",
             claim.job,
             claim.unit,
@@ -123,7 +125,15 @@ class WorkStore:
 
     def remake(self, claim: Claim, index: int) -> Finish:
         """Report that a segment's audio is not in the store: it is due again, then the assembly."""
-        outcome = self._scripts("remake", claim.job, claim.attempt, segment_unit(index))
+        error = ObjectMissing("the store loses this job's audio again and again")
+        outcome = self._scripts(
+            "remake",
+            claim.job,
+            claim.attempt,
+            segment_unit(index),
+            self._max_attempts,
+            _dump(error_info(error).dump()),
+        )
         return Finish(outcome)
 
     def fail(self, claim: Claim, error: FarmError, *, jitter: float = 0.5) -> Finish:
@@ -131,7 +141,6 @@ class WorkStore:
 
         `jitter` in [0, 1] spreads the delay between half of it and the whole.
         """
-        delay_s = min(RETRY_CAP_S, RETRY_BASE_S * 2.0 ** min(claim.attempt - 1, 10))
         outcome = self._scripts(
             "fail",
             claim.job,
@@ -139,8 +148,10 @@ class WorkStore:
             claim.attempt,
             _dump(error_info(error).dump()),
             int(error.retryable),
-            int(1000 * delay_s * (0.5 + jitter / 2)),
             self._max_attempts,
+            RETRY_BASE_MS,
+            RETRY_CAP_MS,
+            0.5 + jitter / 2,
         )
         return Finish(outcome)
 

@@ -39,6 +39,7 @@ class Farm:
         tenant: str = "default",
         interactive: bool = True,
         key: str | None = None,
+        id_chosen: bool = False,
         **request: object,
     ) -> str:
         asked = replace(JobRequest(voice="fake"), **request)  # type: ignore[arg-type]
@@ -50,6 +51,7 @@ class Farm:
             fingerprint=f"{text}{request}",
             idempotency_key=key,
             interactive=interactive,
+            id_chosen=id_chosen,
         )
         return self.jobs.submit(submission).job.id
 

@@ -22,7 +22,7 @@ from celery.exceptions import SecurityWarning
 from shared.bells import DELIVER_QUEUE, DELIVER_TASK, WORK_TASK, Bells, celery_app, lane_queue
 from shared.connection import Scripts, connect
 from shared.deliveries import DeliveryStore, Schedule
-from shared.errors import EngineUnavailable, FarmError
+from shared.errors import EngineUnavailable, FarmError, Unavailable
 from shared.jobs import JobStore
 from shared.keys import FarmKeys
 from shared.links import Links
@@ -123,7 +123,8 @@ def _keeper_loops(app: Celery, farm: Settings, name: str) -> list[Loop]:
         storage=storage,
         bells=Bells(app),
     )
-    keeper = Keeper(name, stores, lead_s=max(2.0, farm.keeper_interval_s * 4))
+    lead_s = max(2.0, farm.keeper_interval_s * 4)
+    keeper = Keeper(name, stores, lead_s=lead_s, lease_s=farm.lease_s)
     return [
         Loop("keeper", farm.keeper_interval_s, keeper.repair),
         Loop("janitor", JANITOR_INTERVAL_S, keeper.clear),
@@ -162,8 +163,14 @@ class _Child:
             self._warm()
         except FarmError as error:
             log.critical("%s", error.message, extra={"action": "load"})
-            os.kill(os.getppid(), signal.SIGTERM)  # a parent would bear such children for ever
-            sys.exit(1)
+            self._give_up()
+        except Exception:  # Celery would go on with a child that is only half alive
+            log.exception("a fault of ours", extra={"action": "load"})
+            self._give_up()
+
+    def _give_up(self) -> None:
+        os.kill(os.getppid(), signal.SIGTERM)  # a parent would bear such children for ever
+        sys.exit(1)
 
     def _warm(self) -> None:
         farm, scripts, started_s = self.farm, Scripts(_connect(self.farm)), monotonic()
@@ -174,12 +181,15 @@ class _Child:
         metrics = WorkerMetrics()
         metrics.ready_voices.set(len(offered))
         work, presence = WorkStore(scripts, farm), PresenceStore(scripts)
-        self.heartbeat = Heartbeat(
+        heartbeat = Heartbeat(
             self.name, offered, work=work, presence=presence, pulse=self.pulse, lease_s=farm.lease_s
         )
         storage = open_store(farm)
-        storage.ensure()
-        self.bench = Bench(
+        try:
+            storage.ensure()
+        except Unavailable as error:  # the bench makes sure again before it claims
+            log.warning("%s", error.message, extra={"action": "load"})
+        bench = Bench(
             Tools(
                 worker=self.name,
                 settings=farm,
@@ -188,14 +198,15 @@ class _Child:
                 storage=storage,
                 bells=Bells(self.app),
                 voices=voices,
-                heartbeat=self.heartbeat,
+                heartbeat=heartbeat,
                 metrics=metrics,
                 pulse=self.pulse,
             )
         )
         if farm.metrics_port:
             metrics.serve(farm.metrics_port, farm.metrics_host)
-        self.heartbeat.start()
+        heartbeat.start()
+        self.heartbeat, self.bench = heartbeat, bench
         self.pulse.holds_until(0.0)
         self.pulse.asked()
         names = ", ".join(voice.name for voice in offered)
@@ -222,6 +233,7 @@ class Watchdog:
         self._presence = presence
         self._lanes = lanes
         self._grace_s = grace_s
+        self._starving_since_s: float | None = None
 
     def look(self) -> None:
         """Raises nothing but `FarmError`; what it ends is started again by who runs it."""
@@ -231,12 +243,20 @@ class Watchdog:
             with suppress(ProcessLookupError):  # it has ended by itself; Celery forks another
                 os.kill(self._pulse.child_pid, signal.SIGKILL)
             self._pulse.holds_until(0.0)
-        elif self._pulse.idle_s(now_s) > STALL_S and self._starving():
+        elif self._starves(now_s):
             log.critical("work is due and no bell arrives; stopping", extra={"action": "watch"})
             os._exit(1)
 
-    def _starving(self) -> bool:
-        return any(
-            lane.voice in self._lanes and lane.depth > 0 and lane.waiting_s > STALL_S
-            for lane in self._presence.lanes()
+    def _starves(self, now_s: float) -> bool:
+        """Whether every look of the last while found due work here and an idle child.
+
+        A look that Redis does not answer starts the count anew: the outage was not the bell's.
+        """
+        since_s, self._starving_since_s = self._starving_since_s, None
+        waiting = self._pulse.idle_s(now_s) > STALL_S and any(
+            lane.voice in self._lanes and lane.depth > 0 for lane in self._presence.lanes()
         )
+        if not waiting:
+            return False
+        self._starving_since_s = now_s if since_s is None else since_s
+        return now_s - self._starving_since_s > STALL_S

@@ -2,32 +2,22 @@
 
 import logging
 import os
-import resource
 import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from time import monotonic, time
 
 from shared.errors import FarmError
 from shared.presence import PresenceStore, WorkerPresence
 from shared.schemas import Claim, Voice
 from shared.work import WorkStore
+from worker.metrics import resident_bytes
 from worker.pulse import Pulse
 
 log = logging.getLogger(__name__)
 
 ANNOUNCE_EVERY_S = 2.0
-
-
-def resident_bytes() -> int:
-    """Memory this process holds now, from /proc where there is one, else its peak."""
-    try:
-        statm = Path("/proc/self/statm").read_text("ascii")
-        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except FileNotFoundError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class Heartbeat:
@@ -52,7 +42,7 @@ class Heartbeat:
         self._started_ms = int(time() * 1000)
         self._lock = threading.Lock()
         self._held: dict[tuple[str, str], Claim] = {}
-        self._lost: set[tuple[str, str]] = set()
+        self._lost: set[tuple[str, str, int]] = set()
         self._give_up_s = 0.0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
@@ -85,6 +75,11 @@ class Heartbeat:
             self._pulse.holds_until(0.0)
             self._pulse.asked()
 
+    def unsettled(self) -> list[Claim]:
+        """What is held and not reported yet."""
+        with self._lock:
+            return list(self._held.values())
+
     def reported(self, claim: Claim) -> None:
         """`claim` is settled: its lease is no longer ours to keep."""
         with self._lock:
@@ -93,7 +88,7 @@ class Heartbeat:
     def lost(self, claim: Claim) -> bool:
         """Whether the farm has taken `claim` away: canceled, deleted or given to another."""
         with self._lock:
-            return (claim.job, claim.unit) in self._lost
+            return (claim.job, claim.unit, claim.attempt) in self._lost
 
     def _run(self) -> None:
         while not self._closed.wait(self._every_s):
@@ -109,7 +104,7 @@ class Heartbeat:
             log.warning("no beat: %s", error.message, extra={"action": "beat"})
             return
         with self._lock:
-            self._lost.update((claim.job, claim.unit) for claim in gone)
+            self._lost.update((claim.job, claim.unit, claim.attempt) for claim in gone)
 
     def _describe(self, held: Sequence[Claim]) -> WorkerPresence:
         return WorkerPresence(

@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from time import monotonic
 
 from shared.bells import Bells
 from shared.deliveries import DeliveryStore
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 SLEEP_AFTER_FAULT_S = 1.0
 JANITOR_INTERVAL_S = 2.0
+POSTPONE_S = 60.0
 COURIERS = 8  # deliveries one courier process sends at once
 
 
@@ -54,6 +56,9 @@ class Loop:
             except FarmError as error:
                 log.warning("%s: %s", self._name, error.message, extra={"action": self._name})
                 wait_s = max(self._interval_s, SLEEP_AFTER_FAULT_S)
+            except Exception:  # a thread's outermost loop: without it the farm would not heal
+                log.exception("a fault of ours", extra={"action": self._name})
+                wait_s = max(self._interval_s, SLEEP_AFTER_FAULT_S)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,16 +75,30 @@ class Stores:
 class Keeper:
     """The repairs themselves, each a bounded step."""
 
-    def __init__(self, name: str, stores: Stores, *, lead_s: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        stores: Stores,
+        *,
+        lead_s: float,
+        lease_s: float,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._name = name
         self._stores = stores
         self._lead_s = lead_s
+        self._lease_s = lease_s
+        self._clock = clock
+        self._last_s = clock()
+        self._patient_until_s = 0.0
 
     def repair(self) -> None:
         """One round of everything that touches Redis alone."""
-        if not self._stores.repair.lead(self._name, self._lead_s):
+        leads = self._stores.repair.lead(self._name, self._lead_s)
+        patient = self._after_an_outage()
+        if not leads:
             return
-        lost = self._stores.repair.expire_leases()
+        lost = 0 if patient else self._stores.repair.expire_leases()
         self._stores.repair.release_retries()
         expired, removed = self._stores.repair.expire_jobs()
         if lost or expired or removed:
@@ -88,6 +107,17 @@ class Keeper:
                 lost, expired, removed, extra={"action": "keep"},
             )  # fmt: skip
         self._ring()
+
+    def _after_an_outage(self) -> bool:
+        """Whether Redis was away so lately that live workers may not have beaten again yet.
+
+        Their leases ended while nobody could extend them; that is no loss of theirs.
+        """
+        now_s, last_s = self._clock(), self._last_s
+        self._last_s = now_s
+        if now_s - last_s > self._lease_s / 2:
+            self._patient_until_s = now_s + self._lease_s / 2
+        return now_s < self._patient_until_s
 
     def _ring(self) -> None:
         for lane in self._stores.presence.lanes():
@@ -101,5 +131,10 @@ class Keeper:
         if not self._stores.repair.lead(self._name, self._lead_s):
             return
         for garbage in self._stores.repair.garbage():
-            self._stores.storage.delete(self._stores.storage.list(garbage.prefix))
-            self._stores.repair.discarded([garbage])
+            try:
+                self._stores.storage.delete(self._stores.storage.list(garbage.prefix))
+            except FarmError as error:
+                log.warning("not deleted: %s", error.message, extra={"action": "clear"})
+                self._stores.repair.postpone(garbage, POSTPONE_S)
+            else:
+                self._stores.repair.discarded([garbage])

@@ -1,9 +1,22 @@
 """What a worker measures, in Prometheus's terms; served by the process that renders."""
 
+import os
+import resource
+from pathlib import Path
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 RATIOS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2, 5)
+
+
+def resident_bytes() -> int:
+    """Memory this process holds now, from /proc where there is one, else its peak."""
+    try:
+        statm = Path("/proc/self/statm").read_text("ascii")
+        return int(statm.split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except FileNotFoundError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 class WorkerMetrics:
@@ -56,6 +69,7 @@ class WorkerMetrics:
         self.memory_bytes = Gauge(
             "ttsfarm_worker_memory_bytes", "Memory this process holds", registry=self.registry
         )
+        self.memory_bytes.set_function(resident_bytes)
 
     def rendered(self, voice: str, synthesis_s: float, audio_s: float) -> None:
         """An engine spoke `audio_s` of audio in `synthesis_s`."""

@@ -23,6 +23,7 @@ from worker.text.characters import count_spoken, substitutions
 from worker.text.split import split
 from worker.types import Rendering, Segment, Substitution, Utterance, Wave
 
+MAX_SUBSTITUTIONS = 1000
 Asked = tuple[JobRequest, SegmentSpec]
 
 
@@ -44,16 +45,18 @@ class Plan:
         self._request = request
         self._text = text
         self._unspoken: list[Substitution] = []
+        self._n_more = 0
 
     def segments(self) -> Iterator[SegmentSpec]:
         """The specs in order; raises `EmptyAudio` where nothing in the text can be spoken."""
         if self._request.text_type != "text":
             raise InvalidRequest("this farm reads plain text only; send it as `text`")
         self._unspoken.clear()
+        self._n_more = 0
         n_segments = 0
         for segment in split(self._text):
             n_segments += 1
-            self._unspoken.extend(substitutions(segment.text, segment.start))
+            self._note(substitutions(segment.text, segment.start))
             yield _spec(self._request, segment)
         if not n_segments:
             raise EmptyAudio(
@@ -61,8 +64,25 @@ class Plan:
             )
 
     def substitutions(self) -> list[dict[str, Any]]:
-        """What was left out of the segments read so far, as the job object shows it."""
+        """What was left out of the segments read so far, as the job object shows it.
+
+        Past `MAX_SUBSTITUTIONS` one last row stands for all the rest.
+        """
         return [asdict(unspoken) for unspoken in self._unspoken]
+
+    def _note(self, found: Iterable[Substitution]) -> None:
+        for unspoken in found:
+            if len(self._unspoken) < MAX_SUBSTITUTIONS:
+                self._unspoken.append(unspoken)
+                continue
+            self._n_more += 1
+            self._unspoken[MAX_SUBSTITUTIONS - 1] = Substitution(
+                start=self._unspoken[MAX_SUBSTITUTIONS - 1].start,
+                end=unspoken.end,
+                text="",
+                replacement="",
+                reason=f"{self._n_more + 1} more places, from here to the last of them",
+            )
 
 
 def plan(request: JobRequest, text: str) -> Plan:

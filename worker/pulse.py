@@ -1,7 +1,7 @@
 """What a worker's parent and its child tell one another through shared memory.
 
 Made before the fork, and without locks: a child killed while it held one would take its parent
-with it. Each value is one aligned word, written by one side only. Times are seconds of the
+with it; each value is one aligned word. Times are seconds of the
 machine's monotonic clock, which both processes read alike.
 """
 

@@ -6,8 +6,10 @@ Each kind of unit has one handler; what they compute is `worker/pipeline.py`'s.
 import logging
 import random
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -19,6 +21,7 @@ from shared.errors import (
     ObjectMissing,
     ObjectStoreFull,
     ObjectStoreUnavailable,
+    StateStoreFull,
     StateStoreUnavailable,
 )
 from shared.logs import bound
@@ -45,6 +48,8 @@ FIRST_CHUNK = 8
 WHOLE_JOB_LIMIT_S = 3600.0  # planning or assembling the longest book
 STORE_PATIENCE_S = 30.0  # how long a finished render waits for the object store to come back
 FRESH_SEGMENTS = 16
+STORE_PAUSE_S = 1.0
+HAND_BACK_DELAY_S = 2.0
 REPORT_PATIENCE_S = 60.0  # how long a report waits for Redis to come back
 
 
@@ -65,11 +70,7 @@ class Tools:
 
 
 class HandedBack(Exception):
-    """The unit was handed back: the object store stays away, or this worker stops."""
-
-
-class Vanished(Exception):
-    """The job was deleted while it was being assembled, or a segment's audio is to be remade."""
+    """What is held is handed back: the store stays away, the worker stops, the job changed."""
 
 
 class Bench:
@@ -78,6 +79,7 @@ class Bench:
     def __init__(self, tools: Tools, *, store_patience_s: float = STORE_PATIENCE_S) -> None:
         self._t = tools
         self._store_patience_s = store_patience_s
+        self._store_is_away = True  # until it has answered once
         self._fresh: dict[str, bytes] = {}  # a short job is assembled where it was rendered
         self._handlers: dict[UnitKind, Callable[[str, Sequence[Claim]], None]] = {
             UnitKind.PLAN: self._plan,
@@ -93,19 +95,31 @@ class Bench:
         t, n_done = self._t, 0
         limit = monotonic() + t.settings.drain_s
         batch_size = t.voices.engine(voice).batch_size
-        while not t.pulse.stopping.is_set():
+        while not t.pulse.stopping.is_set() and self._store_answers():
             t.pulse.asked()
             claims = t.work.claim(t.worker, voice, batch_size)
             if not claims:
                 return n_done
             n_done += len(claims)
-            if not self._perform(voice, claims) or monotonic() > limit:
+            self._perform(voice, claims)
+            if monotonic() > limit:
                 break
         t.bells.ring(voice)  # more may be due: the next bell finds it, here or elsewhere
         return n_done
 
-    def _perform(self, voice: str, claims: Sequence[Claim]) -> bool:
-        """Do one claim's work; False when this worker should pause before the next."""
+    def _store_answers(self) -> bool:
+        """False, after a pause, while the object store is away: what is rendered then is lost."""
+        if not self._store_is_away:
+            return True
+        try:
+            self._t.storage.ensure()
+        except (ObjectStoreUnavailable, ObjectStoreFull):
+            self._t.pulse.stopping.wait(STORE_PAUSE_S)
+            return False
+        self._store_is_away = False
+        return True
+
+    def _perform(self, voice: str, claims: Sequence[Claim]) -> None:
         kind, started_s = claims[0].kind, monotonic()
         whole_job = kind is not UnitKind.SEGMENT
         limit_s = WHOLE_JOB_LIMIT_S if whole_job else self._t.settings.segment_timeout_s
@@ -113,19 +127,24 @@ class Bench:
             bound(action=str(kind), job=claims[0].job, unit=claims[0].unit),
             self._t.heartbeat.holding(claims, limit_s),
         ):
-            try:
-                self._handlers[kind](voice, claims)
-            except HandedBack:
-                return False
-            except Vanished:
-                log.info("no longer to be assembled")
-            except FarmError as error:
-                self._fail_all(claims, error)
-            except Exception:  # the task's outermost loop: a fault of ours must not lose the unit
-                log.exception("a fault of ours")
-                self._fail_all(claims, InternalError())
+            self._handle(kind, voice, claims)
         self._t.metrics.unit_seconds.labels(voice, kind).observe(monotonic() - started_s)
-        return True
+
+    def _handle(self, kind: UnitKind, voice: str, claims: Sequence[Claim]) -> None:
+        try:
+            self._handlers[kind](voice, claims)
+        except HandedBack as reason:
+            log.warning("handed back: %s", reason)
+            self._settle(lambda claim: self._t.work.release(claim, HAND_BACK_DELAY_S))
+        except (StateStoreUnavailable, StateStoreFull) as error:
+            log.warning("not reported: %s", error.message)  # the leases end, others take over
+        except FarmError as error:
+            self._settle_failed(error)
+        except Exception as error:  # noqa: BLE001  # outermost loop: no fault may lose a unit
+            # The message of a library's error may quote the text, so the log has only the trace.
+            trace = "".join(traceback.format_tb(error.__traceback__))
+            log.error("a fault of ours: %s", type(error).__name__, extra={"trace": trace})
+            self._settle_failed(InternalError())
 
     # Handlers
 
@@ -147,7 +166,6 @@ class Bench:
                 claim, chunk, total=total, substitutions=planned.substitutions()
             ),
         )
-        self._t.heartbeat.reported(claim)
         if done is Finish.ACCEPTED and total > 1:
             self._call_help(voice)
 
@@ -198,8 +216,7 @@ class Bench:
             worker=self._t.worker,
             timings=rendered.timings_ms,
         )
-        done = self._report(claim, lambda: self._t.work.finish_segment(claim, result))
-        self._drop_if_gone(done, key)
+        self._report(claim, lambda: self._t.work.finish_segment(claim, result))
 
     def _assemble(self, voice: str, claims: Sequence[Claim]) -> None:
         (claim,) = claims
@@ -217,7 +234,6 @@ class Bench:
             return outcome
 
         done = self._report(claim, finish)
-        self._drop_if_gone(done, audio.key)
         if done is Finish.ACCEPTED:
             log.info(
                 "spoken: %.1f s of audio, segments: %d",
@@ -233,11 +249,10 @@ class Bench:
         for spec, result in self._t.work.results(claim.job, claim.segments_total):
             n_read += 1
             if self._t.pulse.stopping.is_set() or self._t.heartbeat.lost(claim):
-                self._hand_back(claim)
-                raise HandedBack
+                raise HandedBack("this worker stops, or the job was canceled")
             yield spec, decode_segment(self._segment(claim, spec.index, result.key))
         if n_read != claim.segments_total:
-            raise Vanished(claim.job)
+            raise HandedBack("the job was deleted, or not all its segments are done")
 
     def _segment(self, claim: Claim, index: int, key: str) -> bytes:
         """A finished segment's object, from this worker's memory if it made it just now."""
@@ -249,7 +264,7 @@ class Bench:
         except ObjectMissing as error:
             log.warning("a segment's audio is gone from the store; rendering it again")
             self._report(claim, lambda: self._t.work.remake(claim, index))
-            raise Vanished(claim.job) from error
+            raise HandedBack("a segment is to be rendered again") from error
 
     # Reports and the patience they need
 
@@ -267,7 +282,7 @@ class Bench:
         while True:
             try:
                 return call()
-            except StateStoreUnavailable:
+            except (StateStoreUnavailable, StateStoreFull):
                 if monotonic() > limit or self._t.pulse.stopping.wait(0.5):
                     raise
 
@@ -280,24 +295,25 @@ class Bench:
             except (ObjectStoreUnavailable, ObjectStoreFull) as error:
                 stopping = self._t.pulse.stopping.wait(wait_s)
                 if stopping or monotonic() > limit or self._t.heartbeat.lost(claim):
-                    log.warning("handed back: %s", error.message)
-                    self._hand_back(claim, delay_s=5.0)
-                    raise HandedBack from error
+                    self._store_is_away = True
+                    raise HandedBack(error.message) from error
                 wait_s = min(2.0, wait_s * 2)
-
-    def _hand_back(self, claim: Claim, delay_s: float = 0.0) -> None:
-        self._report(claim, lambda: self._t.work.release(claim, delay_s))
-
-    def _drop_if_gone(self, outcome: Finish, key: str) -> None:
-        """A job deleted meanwhile leaves no object behind."""
-        if outcome is Finish.GONE:
-            self._t.storage.delete([key])
 
     def _fail(self, claim: Claim, error: FarmError) -> None:
         log.warning("failed: %s", error.code, extra={"unit": claim.unit, "job": claim.job})
         jitter = random.random()  # noqa: S311  # spreads retries, keeps no secret
         self._report(claim, lambda: self._t.work.fail(claim, error, jitter=jitter))
 
-    def _fail_all(self, claims: Sequence[Claim], error: FarmError) -> None:
-        for claim in claims:
-            self._fail(claim, error)
+    def _settle(self, report: Callable[[Claim], Finish]) -> None:
+        """Report all that is held and not reported; what Redis does not take, the lease ends."""
+        for claim in self._t.heartbeat.unsettled():
+            try:
+                self._report(claim, partial(report, claim))
+            except (StateStoreUnavailable, StateStoreFull) as error:
+                log.warning("not reported: %s", error.message)
+                return
+
+    def _settle_failed(self, error: FarmError) -> None:
+        log.warning("failed: %s", error.code)
+        jitter = random.random()  # noqa: S311  # spreads retries, keeps no secret
+        self._settle(lambda claim: self._t.work.fail(claim, error, jitter=jitter))

@@ -2,14 +2,13 @@
 -- A later attempt repeats the same segments: what is equal stays, what differs starts anew.
 -- ARGV: job, attempt, total of segments when these are the last or "", substitutions,
 --       then unit, spec, characters for each segment
--- Answers {"accepted" | "repeated" | "stale" | "gone", segments made due, assembly made due 0|1}.
+-- Answers "accepted" | "repeated" | "stale" | "ended" | "gone".
 
 local job, attempt, total = load_job(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local plan, refusal = held_by(job, "plan", attempt)
-if not plan then return {refusal, 0, 0} end
+if not plan then return refusal end
 
 local specs, results = job_key(job.id, "specs"), job_key(job.id, "results")
-local n_due = 0
 for i = 5, #ARGV, 3 do
   local unit, spec = ARGV[i], ARGV[i + 1]
   if redis.call("HGET", specs, unit) ~= spec then
@@ -18,11 +17,9 @@ for i = 5, #ARGV, 3 do
     redis.call("HDEL", results, unit)
     redis.call("HSET", specs, unit, spec)
     push_due(job, unit, {a = u.a, e = 0, l = 0, c = tonumber(ARGV[i + 2])})
-    n_due = n_due + 1
   end
 end
 
-local assembly = false
 if total then
   for _, unit in ipairs(redis.call("HKEYS", specs)) do
     if tonumber(unit) >= total then
@@ -30,7 +27,7 @@ if total then
       redis.call("HDEL", specs, unit)
       redis.call("HDEL", results, unit)
       redis.call("HDEL", job_key(job.id, "units"), unit)
-      redis.call("ZREM", lane_key(job.voice, job.class, "due:" .. job.tenant), job.id .. "|" .. unit)
+      drop_due(job.voice, job.class, job.tenant, job.id .. "|" .. unit)
     end
   end
   plan.s = "done"
@@ -39,7 +36,7 @@ if total then
   redis.call("HSET", job_key(job.id), "segments_total", total, "substitutions", ARGV[4],
     "segments_done", redis.call("HLEN", results))
   job.segments_total = total
-  assembly = make_assembly_due(job)
+  make_assembly_due(job)
   touch(job)
 end
-return {"accepted", n_due, assembly and 1 or 0}
+return "accepted"

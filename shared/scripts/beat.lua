@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A worker says it is still at work: leases of what it holds are extended.
 -- ARGV: lease ms, then job, unit, attempt for each
 -- Answers 1 for each that is still its own, 0 where it must stop.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A job is canceled; what is being rendered stops at its next beat.
 -- ARGV: job, tenant
 -- Answers "accepted" | "repeated" | "ended" | "gone".

@@ -1,14 +1,41 @@
+#!lua flags=allow-oom
 -- A worker takes the most urgent due work of a lane, fairly: interactive before bulk by weight,
 -- tenants in turn charged in characters, priorities and age within a tenant.
--- ARGV: worker, voice, how many segments at most, lease ms
+-- Repeating a call with the same nonce answers the same units, so a call that timed out is safe.
+-- ARGV: worker, voice, how many segments at most, lease ms, nonce
 -- Answers a list of {job, unit, attempt, tenant, request, matter}: one plan (its matter the text),
 -- one assembly (how many segments it joins), or up to that many segments (what to speak).
+-- claimed:<worker> STRING the last nonce and what it claimed, expires with the lease
 
 local worker, voice, limit, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local INTERACTIVE_SHARE = 4 -- of five claims, when both classes wait
 local BULK_PATIENCE_MS = 30000
 local turn_key = P .. "lane:" .. voice .. ":turn"
 local now = now_ms()
+
+local function matter(job, unit)
+  if unit == "plan" then return redis.call("GET", job_key(job.id, "text")) or "" end
+  if unit == "assemble" then return tostring(job.segments_total) end
+  return redis.call("HGET", job_key(job.id, "specs"), unit)
+end
+
+local function row(job, unit, attempt)
+  return {job.id, unit, attempt, job.tenant, redis.call("HGET", job_key(job.id), "request"),
+    matter(job, unit)}
+end
+
+-- What this very call claimed before its answer was lost, where it is still the caller's.
+local function answered_before()
+  local kept = redis.call("GET", P .. "claimed:" .. worker)
+  local last = kept and cjson.decode(kept)
+  if not last or last.nonce ~= ARGV[5] then return nil end
+  local rows = {}
+  for _, c in ipairs(last.claims) do
+    local job = load_job(c[1])
+    if held_by(job, c[2], c[3]) then rows[#rows + 1] = row(job, c[2], c[3]) end
+  end
+  return rows
+end
 
 local function classes()
   local turn = redis.call("HINCRBY", turn_key, "claims", 1)
@@ -42,14 +69,8 @@ local function peek(class)
   end
 end
 
-local function matter(job, unit)
-  if unit == "plan" then return redis.call("GET", job_key(job.id, "text")) or "" end
-  if unit == "assemble" then return tostring(job.segments_total) end
-  return redis.call("HGET", job_key(job.id, "specs"), unit)
-end
-
 local function take(class, tenant, job, unit, u)
-  redis.call("ZREM", lane_key(voice, class, "due:" .. tenant), job.id .. "|" .. unit)
+  drop_due(voice, class, tenant, job.id .. "|" .. unit)
   redis.call("HINCRBY", lane_key(voice, class, "credit"), tenant, -math.max(1, u.c))
   if class == "bulk" then redis.call("HSET", turn_key, "bulk_ms", now) end
   u.s, u.a, u.w = "claimed", u.a + 1, worker
@@ -64,37 +85,47 @@ local function take(class, tenant, job, unit, u)
     post(job, "started")
     touch(job)
   end
-  return {job.id, unit, u.a, tenant, redis.call("HGET", job_key(job.id), "request"),
-    matter(job, unit)}
+  return row(job, unit, u.a)
 end
 
 local function is_segment(unit)
   return unit ~= "plan" and unit ~= "assemble"
 end
 
--- Takes one unit; answers it, or nil when nothing that may join the batch is due.
-local function take_next(batch)
-  for _, class in ipairs(classes()) do
-    local member, tenant = peek(class)
-    while member do
-      local id, unit = string.match(member, "^(.*)|(.*)$")
-      local job, u = load_job(id), load_unit(id, unit)
-      if job and job.active and u and u.s == "due" then
-        local alone = not is_segment(unit) or u.l > 0 -- what killed a worker goes by itself
-        if alone and #batch > 0 then return nil, true end
-        return take(class, tenant, job, unit, u), alone
-      end
-      redis.call("ZREM", lane_key(voice, class, "due:" .. tenant), member)
-      member, tenant = peek(class)
+-- Takes the next unit of a class; answers it and whether it is the last of its batch. What killed
+-- a worker or failed before goes by itself, so that its neighbours are not charged again.
+local function take_from(class, batch)
+  local member, tenant = peek(class)
+  while member do
+    local id, unit = string.match(member, "^(.*)|(.*)$")
+    local job, u = load_job(id), load_unit(id, unit)
+    if job and job.active and u and u.s == "due" then
+      local alone = not is_segment(unit) or u.l > 0 or u.e > 0
+      if alone and #batch > 0 then return nil end
+      return take(class, tenant, job, unit, u), alone
     end
+    drop_due(voice, class, tenant, member)
+    member, tenant = peek(class)
   end
-  return nil, true
+  return nil
 end
 
-local batch, last = {}, false
-while #batch < limit and not last do
-  local taken
-  taken, last = take_next(batch)
-  if taken then batch[#batch + 1] = taken end
+local before = answered_before()
+if before then return before end
+
+local batch, claims = {}, {}
+for _, class in ipairs(classes()) do
+  local taken, last = take_from(class, batch)
+  while taken do
+    batch[#batch + 1] = taken
+    claims[#claims + 1] = {taken[1], taken[2], taken[3]}
+    if last or #batch >= limit then break end
+    taken, last = take_from(class, batch)
+  end
+  if #batch > 0 then break end -- a greeting never waits for a batch of a book
+end
+if #claims > 0 then
+  redis.call("SET", P .. "claimed:" .. worker, cjson.encode({nonce = ARGV[5], claims = claims}),
+    "PX", lease_ms)
 end
 return batch

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A job's record is removed; one that still runs is canceled first. Its objects are garbage.
 -- ARGV: job, tenant
 -- Answers "accepted" | "gone".

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- The delivery due longest is claimed: a new attempt, its fencing number, under a lease. Those whose
 -- receiver is at its limit step aside until it has room.
 -- Keys: lib/outbox.lua

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- How many deliveries are in each state.
 -- Keys: lib/outbox.lua
 -- Answers {due, sending, delivered, dead}.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- An attempt reports: the message was delivered, is due again after a delay, or is given up.
 -- Keys: lib/outbox.lua
 -- ARGV: delivery, attempt, "delivered" | "due" | "dead", delay ms, ms to keep an ended record,

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- How many deliveries could be sent now, and how many bells ring for them.
 -- Keys: deliveries:due ZSET id -> due ms
 -- ARGV: the couriers' queue

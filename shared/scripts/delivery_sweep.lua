@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Deliveries whose courier was lost are due again, or given up with their last try; receivers with
 -- room but a crowd before them let one in.
 -- Keys: lib/outbox.lua

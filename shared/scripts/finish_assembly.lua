@@ -1,13 +1,11 @@
+#!lua flags=allow-oom
 -- A job's audio is in the store; the job has succeeded.
 -- ARGV: job, attempt, audio, audio ms
--- Answers {"accepted" | "repeated" | "stale" | "gone", ms from submit to the first segment's audio}.
+-- Answers {"accepted" | "repeated" | "stale" | "ended" | "gone", ms from submit to the first segment's audio}.
 
 local job = load_job(ARGV[1])
 local u, refusal = held_by(job, "assemble", tonumber(ARGV[2]))
-if not u then
-  local done = job and job.status == "succeeded" and load_unit(job.id, "assemble")
-  return {done and done.a == tonumber(ARGV[2]) and "repeated" or refusal, 0}
-end
+if not u then return {refusal, 0} end
 u.s = "done"
 save_unit(job.id, "assemble", u)
 redis.call("HSET", job_key(job.id), "audio", ARGV[3], "audio_ms", ARGV[4])

@@ -1,11 +1,12 @@
+#!lua flags=allow-oom
 -- A segment's audio is in the store; accepted only from the newest attempt. The last one makes
 -- the assembly due.
 -- ARGV: job, unit, attempt, result, audio ms, synthesis ms
--- Answers {"accepted" | "repeated" | "stale" | "gone", assembly made due 0|1}.
+-- Answers "accepted" | "repeated" | "stale" | "ended" | "gone".
 
 local job, unit = load_job(ARGV[1]), ARGV[2]
 local u, refusal = held_by(job, unit, tonumber(ARGV[3]))
-if not u then return {refusal, 0} end
+if not u then return refusal end
 
 u.s = "done"
 save_unit(job.id, unit, u)
@@ -16,6 +17,6 @@ redis.call("HSET", job_key(job.id), "segments_done", redis.call("HLEN", results)
 redis.call("HINCRBY", job_key(job.id), "audio_ms", ARGV[5])
 redis.call("HINCRBY", job_key(job.id), "synthesis_ms", ARGV[6])
 if tonumber(unit) == 0 then redis.call("HSETNX", job_key(job.id), "first_audio_ms", now_ms()) end
-local assembly = make_assembly_due(job)
+make_assembly_due(job)
 touch(job)
-return {"accepted", assembly and 1 or 0}
+return "accepted"

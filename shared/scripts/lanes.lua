@@ -1,14 +1,19 @@
+#!lua flags=allow-oom
 -- Every lane: what is due and since when, what is claimed, bells that wait, workers that listen.
 -- ARGV: ms after which a silent worker counts as gone, the start of the bell queues' names
 -- Answers a list of {voice, interactive due, bulk due, waiting ms, claimed, bells, workers}.
 
 local now, rows = now_ms(), {}
 
+local TENANTS_LOOKED_AT = 20 -- the next in turn; enough to say how long work waits
+
 local function class_state(voice, class)
-  local depth, since = 0, now
-  for _, tenant in ipairs(redis.call("LRANGE", lane_key(voice, class, "ring"), 0, -1)) do
+  local depth = tonumber(redis.call("GET", lane_key(voice, class, "depth")) or 0)
+  local since = now
+  local next_tenants = redis.call("LRANGE", lane_key(voice, class, "ring"), 0,
+    TENANTS_LOOKED_AT - 1)
+  for _, tenant in ipairs(next_tenants) do
     local due = lane_key(voice, class, "due:" .. tenant)
-    depth = depth + redis.call("ZCARD", due)
     local head = redis.call("ZRANGE", due, 0, 0)[1]
     local id, unit = string.match(head or "", "^(.*)|(.*)$")
     local u = id and load_unit(id, unit)

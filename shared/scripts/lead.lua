@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- One keeper at a time: taken when free or already one's own, for a bounded time.
 -- ARGV: keeper, lease ms
 -- keeper STRING the leading keeper, expires. Answers 1 when it is the caller.

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A worker has stopped.
 -- ARGV: worker, then its voices
 

@@ -1,6 +1,7 @@
+#!lua flags=allow-oom
 -- A worker hands a unit back unharmed: it stops, or the object store does not answer.
 -- ARGV: job, unit, attempt, delay ms
--- Answers "accepted" | "repeated" | "stale" | "gone".
+-- Answers "accepted" | "repeated" | "stale" | "ended" | "gone".
 
 local job, unit = load_job(ARGV[1]), ARGV[2]
 local u, refusal = held_by(job, unit, tonumber(ARGV[3]))

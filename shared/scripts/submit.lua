@@ -1,26 +1,39 @@
 -- A job is accepted: its record, its text and "its plan is due", or the job this key made before.
 -- ARGV: id, tenant, idempotency key or "", fingerprint, request, text, voice, class, rank,
---       characters, retention ms, deadline ms or "", webhook url or "", webhook events
--- Answers {"created" | "existing" | "conflict", job id}.
+--       characters, retention ms, deadline ms or "", webhook url or "", webhook events,
+--       is the id of the caller's choosing 0|1
+-- Answers {"created" | "existing" | "conflict" | "resting", job id, position or -1, field, value,
+-- ...}; "resting" is a chosen id that belonged to a job removed not long ago.
 
 local id, tenant, key, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local voice, class, rank = ARGV[7], ARGV[8], tonumber(ARGV[9])
 
+local function answer(outcome, other)
+  local row = job_record(load_job(other))
+  table.insert(row, 1, other)
+  table.insert(row, 1, outcome)
+  return row
+end
+
 local function earlier(other)
   local known = redis.call("HMGET", job_key(other), "tenant", "fingerprint")
   if not known[1] then return nil end
-  local same = known[1] == tenant and known[2] == fingerprint
-  return {same and "existing" or "conflict", other}
+  if known[1] ~= tenant or known[2] ~= fingerprint then return {"conflict", other} end
+  return answer("existing", other)
 end
 
 local idempotency = P .. "idempotency:" .. tenant .. ":" .. key
 if key ~= "" then
   local other = redis.call("GET", idempotency)
-  local answer = other and earlier(other)
-  if answer then return answer end
+  local found = other and earlier(other)
+  if found then return found end
 end
-local answer = earlier(id)
-if answer then return answer end
+local found = earlier(id)
+if found then
+  if found[1] == "existing" and key ~= "" then redis.call("SET", idempotency, id) end
+  return found
+end
+if redis.call("EXISTS", P .. "ended:" .. id) == 1 then return {"resting", id} end
 
 local now = now_ms()
 local order = rank * 4398046511104 + redis.call("INCR", P .. "sequence") * 2 -- rank * 2^42
@@ -29,11 +42,11 @@ redis.call("HSET", job_key(id), "id", id, "tenant", tenant, "status", "queued",
   "order", string.format("%.0f", order), "n_chars", ARGV[10], "retention_ms", ARGV[11],
   "webhook_url", ARGV[13], "webhook_events", ARGV[14], "idempotency_key", key,
   "created_ms", now, "round", 0, "segments_done", 0, "audio_ms", 0, "synthesis_ms", 0,
-  "version", 1)
+  "version", 1, "id_chosen", ARGV[15])
 redis.call("SET", job_key(id, "text"), ARGV[6])
 redis.call("ZADD", P .. "jobs:" .. tenant, now, id)
 redis.call("ZADD", lane_key(voice, class, "queued"), order, id)
 if key ~= "" then redis.call("SET", idempotency, id) end
 if ARGV[12] ~= "" then redis.call("ZADD", P .. "deadlines", now + tonumber(ARGV[12]), id) end
 push_due(load_job(id), "plan", {a = 0, e = 0, l = 0, c = 1})
-return {"created", id}
+return answer("created", id)

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Jobs past their deadline expire; ended jobs past their retention are removed.
 -- ARGV: how many of each at most, the error of an expired job
 -- Answers {expired, removed}.

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from shared.connection import Scripts
-from shared.errors import IdempotencyConflict, NotFound, SynthesisError, WrongState
+from shared.errors import IdempotencyConflict, NotFound, StateStoreFull, SynthesisError, WrongState
 from shared.jobs import JobFilter
 from shared.settings import Settings
 from shared.states import Finish, JobStatus, UnitKind
@@ -148,7 +148,7 @@ def test_cancel_in_every_state(farm: Farm) -> None:
     (held,) = farm.claim()
     farm.jobs.cancel("default", "running")
     assert farm.work.beat([held]) == [held]
-    assert farm.work.finish_segment(held, result(held)) is Finish.GONE
+    assert farm.work.finish_segment(held, result(held)) is Finish.ENDED
     assert farm.claim() == []
     assert farm.jobs.cancel("default", "running").status is JobStatus.CANCELED
     farm.submit("done")
@@ -305,3 +305,127 @@ def test_the_end_of_a_job_writes_its_delivery_once(farm: Farm) -> None:
     finish_job(farm, 1)
     due = farm.scripts.client.zrange(farm.scripts.key("deliveries", "due"), 0, -1)
     assert sorted(due) == ["msg_a_completed", "msg_a_started"]
+
+
+def test_a_late_finish_of_an_ended_job_is_told_so(farm: Farm) -> None:
+    farm.submit("a")
+    farm.plan(1)
+    (segment,) = farm.claim()
+    farm.work.finish_segment(segment, result(segment))
+    (old,) = farm.claim()
+    expire_leases(farm)
+    (new,) = farm.claim()
+    assert farm.work.finish_assembly(new, AUDIO)[0] is Finish.ACCEPTED
+    assert farm.work.finish_assembly(new, AUDIO)[0] is Finish.REPEATED
+    assert farm.work.finish_assembly(old, AUDIO)[0] is Finish.ENDED
+    farm.jobs.delete("default", "a")
+    assert farm.work.finish_assembly(old, AUDIO)[0] is Finish.GONE
+
+
+def test_a_chosen_id_is_not_free_again_at_once(farm: Farm) -> None:
+    farm.submit("mine", id_chosen=True)
+    farm.jobs.delete("default", "mine")
+    with pytest.raises(IdempotencyConflict, match="was removed"):
+        farm.submit("mine", id_chosen=True)
+
+
+def test_a_second_key_for_a_known_id_is_kept(farm: Farm) -> None:
+    farm.submit("a")
+    assert farm.submit("a", key="k") == "a"
+    with pytest.raises(IdempotencyConflict):
+        farm.submit("b", "别的。", key="k")
+
+
+def test_a_claim_sent_twice_answers_the_same_units(farm: Farm) -> None:
+    farm.submit("a")
+    farm.plan(6)
+    call = ("claim", "w1", "fake", 4, 10_000, "one-call")
+    first, second = farm.scripts(*call), farm.scripts(*call)
+    assert first == second
+    assert [row[1] for row in first] == ["000000", "000001", "000002", "000003"]
+    assert len(farm.claim(limit=8)) == 2
+    third = farm.scripts(*call)
+    assert third == []  # another call came between: this one is new again
+
+
+def test_what_failed_before_is_claimed_alone(farm: Farm) -> None:
+    farm.submit("a")
+    farm.plan(3)
+    for claim in farm.claim(limit=3):
+        farm.work.fail(claim, SynthesisError("no"))
+    ready_retries(farm)
+    assert [len(farm.claim(limit=8)) for _ in range(4)] == [1, 1, 1, 0]
+
+
+def test_a_batch_never_mixes_a_greeting_with_a_book(farm: Farm) -> None:
+    farm.submit("book", interactive=False)
+    farm.plan(10)
+    farm.submit("greeting")
+    farm.plan(2)
+    batches = [{claim.job for claim in farm.claim(limit=8)} for _ in range(3)]
+    assert {"greeting"} in batches
+    assert {"book", "greeting"} not in batches
+
+
+def test_audio_that_keeps_vanishing_fails_the_job(farm: Farm) -> None:
+    farm.submit("a")
+    farm.plan(2)
+    for _ in range(20):
+        for claim in farm.claim(limit=2):
+            if claim.kind is UnitKind.ASSEMBLE:
+                farm.work.remake(claim, 1)
+            else:
+                farm.work.finish_segment(claim, result(claim))
+        if farm.status("a") is not JobStatus.RUNNING:
+            break
+    job = farm.jobs.job("default", "a")
+    assert job.error is not None
+    assert (job.status, job.error.code) == (JobStatus.FAILED, "object_missing")
+
+
+def test_retry_after_a_remake_waits_for_the_segment(farm: Farm) -> None:
+    farm.submit("a")
+    farm.plan(2)
+    for claim in farm.claim(limit=2):
+        farm.work.finish_segment(claim, result(claim))
+    (assembly,) = farm.claim()
+    farm.work.remake(assembly, 1)
+    farm.jobs.cancel("default", "a")
+    farm.jobs.retry("default", "a")
+    assert [claim.unit for claim in farm.claim(limit=8)] == ["000001"]
+
+
+def test_a_filtered_list_reads_a_bounded_number_of_records(farm: Farm) -> None:
+    client = farm.scripts.client
+    farm.submit("seed")
+    record = client.hgetall(farm.scripts.key("job", "seed"))
+    pipe = client.pipeline()
+    for i in range(2500):
+        pipe.hset(farm.scripts.key("job", f"x{i}"), mapping={**record, "id": f"x{i}"})
+        pipe.zadd(farm.scripts.key("jobs", "default"), {f"x{i}": 1000 + i})
+    pipe.execute()
+    nothing = JobFilter(voice="nobody")
+    page = farm.jobs.page("default", only=nothing)
+    assert page.jobs == ()
+    assert page.next_cursor is not None
+
+
+def test_a_full_redis_refuses_new_jobs_but_lets_old_ones_end(farm: Farm) -> None:
+    farm.submit("a")
+    farm.plan(1)
+    (claim,) = farm.claim()
+    client = farm.scripts.client
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StateStoreFull):
+            farm.submit("b")
+        assert farm.work.finish_segment(claim, result(claim)) is Finish.ACCEPTED
+        (assembly,) = farm.claim()
+        assert farm.work.finish_assembly(assembly, AUDIO)[0] is Finish.ACCEPTED
+        assert farm.repair.lead("keeper", 5)
+        client.config_set("maxmemory", 0)
+        client.zadd(farm.scripts.key("retention"), {"a": 0})
+        client.config_set("maxmemory", 1)
+        assert farm.repair.expire_jobs() == (0, 1)
+    finally:
+        client.config_set("maxmemory", 0)

@@ -53,6 +53,7 @@ class FarmMachine(RuleBasedStateMachine):
         self.farm = Farm(Scripts(self.client), Settings(redis_url=self.url, max_attempts=3))
         self.held: dict[str, list[Claim]] = {"w1": [], "w2": []}
         self.sizes: dict[str, int] = {}
+        self.n_named = 0
         self.tenants: dict[str, str] = {}
         self.ended: dict[str, JobStatus] = {}
         self.accepted: set[tuple[str, str]] = set()
@@ -67,7 +68,8 @@ class FarmMachine(RuleBasedStateMachine):
           again=st.booleans())  # fmt: skip
     def submit(self, tenant: str, n_segments: int, bulk: bool, again: bool) -> None:
         assume(len(self.sizes) < 6)
-        name = f"j{len(self.sizes)}"
+        self.n_named += 1
+        name = f"j{self.n_named:02d}"
         for _ in range(2 if again else 1):  # a caller that lost the answer asks again
             assert self.farm.submit(name, tenant=tenant, interactive=not bulk, key=name) == name
         self.sizes[name], self.tenants[name] = n_segments, tenant
@@ -89,6 +91,14 @@ class FarmMachine(RuleBasedStateMachine):
             assert self.ended.get(name) in (None, JobStatus.SUCCEEDED)
         else:
             del self.ended[name]
+
+    @rule(data=st.data())
+    def delete(self, data: st.DataObject) -> None:
+        name = self.pick(data)
+        self.farm.jobs.delete(self.tenants.pop(name), name)
+        del self.sizes[name]
+        self.ended.pop(name, None)
+        assert not list(self.client.scan_iter(f"*job:{name}*"))
 
     def pick(self, data: st.DataObject) -> str:
         assume(bool(self.sizes))
@@ -113,12 +123,12 @@ class FarmMachine(RuleBasedStateMachine):
         if outcome is Finish.ACCEPTED:
             assert claim.attempt == self.newest[claim.job, claim.unit], "an old attempt counted"
         if repeat and outcome is Finish.ACCEPTED:
-            assert self.done(claim) in (Finish.REPEATED, Finish.GONE)
+            assert self.done(claim) in (Finish.REPEATED, Finish.ENDED, Finish.GONE)
         self.held[worker].remove(claim)
 
     def done(self, claim: Claim) -> Finish:
         if claim.kind is UnitKind.PLAN:
-            total = self.sizes[claim.job]
+            total = self.sizes.get(claim.job, 1)
             return self.farm.work.append_plan(claim, [spec(i) for i in range(total)], total=total)
         if claim.kind is UnitKind.ASSEMBLE:
             return self.farm.work.finish_assembly(claim, AUDIO)[0]
@@ -204,6 +214,11 @@ class FarmMachine(RuleBasedStateMachine):
                 if not active:
                     assert member not in places["due"]
                     assert member not in places["claimed"]
+
+    @invariant()
+    def the_depth_of_a_lane_is_what_is_due(self) -> None:
+        (depth,) = [lane.depth for lane in self.farm.presence.lanes()] or [0]
+        assert depth == len(list(self.due()))
 
     def due(self) -> Iterator[str]:
         for kind in ("interactive", "bulk"):

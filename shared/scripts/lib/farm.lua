@@ -13,17 +13,20 @@
 -- lane:<voice>:<class>:ring      LIST    tenants with due work, the next one first
 -- lane:<voice>:<class>:credit    HASH    tenant -> characters it may still claim this turn
 -- lane:<voice>:<class>:due:<tenant>  ZSET  "<job>|<unit>" -> order
+-- lane:<voice>:<class>:depth     STRING  how many units are due, over all tenants
 -- lane:<voice>:<class>:queued    ZSET    jobs nobody has claimed from -> order
 -- lane:<voice>:leases            ZSET    "<job>|<unit>" -> lease's end ms
 -- lane:<voice>:workers           ZSET    worker -> last seen ms
 -- retries                        ZSET    "<job>|<unit>" -> due again ms
 -- deadlines, retention           ZSET    job -> ms
 -- garbage                        ZSET    "<object prefix>|<pass>" -> ms
+-- ended:<job>                    STRING  a removed job's id of the caller's choosing, not free yet
 -- delivery:<id>, deliveries:due, deliveries:of:<tenant>   the webhook outbox
 
 local P = KEYS[1]
 local CLASSES = {"interactive", "bulk"}
 local TERMINAL = {succeeded = true, failed = true, canceled = true, expired = true}
+local ID_REST_MS = 8 * 86400000 -- longer than a delivery's record is kept
 local QUANTUM = 400 -- characters a tenant's turn adds; above any segment's, so a turn serves one
 
 local function now_ms()
@@ -46,11 +49,11 @@ end
 local function load_job(id)
   local v = redis.call("HMGET", job_key(id), "status", "voice", "class", "tenant", "order",
     "webhook_url", "webhook_events", "round", "retention_ms", "segments_total", "idempotency_key",
-    "started_ms")
+    "started_ms", "id_chosen")
   if not v[1] then return nil end
   return {id = id, status = v[1], voice = v[2], class = v[3], tenant = v[4], order = tonumber(v[5]),
     webhook_url = v[6], webhook_events = v[7], round = tonumber(v[8]), retention_ms = tonumber(v[9]),
-    segments_total = tonumber(v[10] or nil), idempotency_key = v[11], started_ms = v[12],
+    segments_total = tonumber(v[10] or nil), idempotency_key = v[11], started_ms = v[12], id_chosen = v[13],
     active = not TERMINAL[v[1]]}
 end
 
@@ -77,12 +80,18 @@ local function push_due(job, unit, u)
   local ring, credit = lane_key(job.voice, job.class, "ring"), lane_key(job.voice, job.class, "credit")
   u.s, u.d = "due", now_ms()
   save_unit(job.id, unit, u)
-  redis.call("ZADD", lane_key(job.voice, job.class, "due:" .. job.tenant), due_order(job, unit),
-    job.id .. "|" .. unit)
+  local n_new = redis.call("ZADD", lane_key(job.voice, job.class, "due:" .. job.tenant),
+    due_order(job, unit), job.id .. "|" .. unit)
+  redis.call("INCRBY", lane_key(job.voice, job.class, "depth"), n_new)
   if redis.call("HSETNX", credit, job.tenant, QUANTUM) == 1 then
     redis.call("RPUSH", ring, job.tenant)
   end
   redis.call("SADD", P .. "lanes", job.voice)
+end
+
+local function drop_due(voice, class, tenant, member)
+  local n_gone = redis.call("ZREM", lane_key(voice, class, "due:" .. tenant), member)
+  redis.call("DECRBY", lane_key(voice, class, "depth"), n_gone)
 end
 
 local function let_go(job, unit)
@@ -92,11 +101,12 @@ end
 
 -- Answers the unit when this attempt still holds it, else nil and why not.
 local function held_by(job, unit, attempt)
-  if not job or not job.active then return nil, "gone" end
+  if not job then return nil, "gone" end
   local u = load_unit(job.id, unit)
   if not u then return nil, "gone" end
+  if u.a == attempt and u.s == "done" then return nil, "repeated" end
+  if not job.active then return nil, "ended" end
   if u.a ~= attempt then return nil, "stale" end
-  if u.s == "done" then return nil, "repeated" end
   if u.s ~= "claimed" then return nil, "stale" end
   return u, nil
 end
@@ -139,8 +149,9 @@ local function end_job(job, status, error)
     redis.call("ZREM", leases_key(job.voice), job.id .. "|" .. unit)
   end
   redis.call("DEL", job_key(job.id, "held"))
-  redis.call("ZREMRANGEBYSCORE", lane_key(job.voice, job.class, "due:" .. job.tenant),
-    job.order, job.order + 1)
+  local n_due = redis.call("ZREMRANGEBYSCORE",
+    lane_key(job.voice, job.class, "due:" .. job.tenant), job.order, job.order + 1)
+  redis.call("DECRBY", lane_key(job.voice, job.class, "depth"), n_due)
   redis.call("ZREM", lane_key(job.voice, job.class, "queued"), job.id)
   redis.call("ZREM", P .. "deadlines", job.id)
   redis.call("ZADD", P .. "retention", now + job.retention_ms, job.id)
@@ -149,10 +160,22 @@ local function end_job(job, status, error)
   touch(job)
 end
 
+-- Its place among those nobody has claimed from, or -1, then its fields and values.
+local function job_record(job)
+  local record = redis.call("HGETALL", job_key(job.id))
+  local rank = redis.call("ZRANK", lane_key(job.voice, job.class, "queued"), job.id)
+  table.insert(record, 1, rank and rank + 1 or -1)
+  return record
+end
+
 -- Removes every trace of a job; a second pass catches what a late worker still uploads.
 local function purge(job)
-  redis.call("DEL", job_key(job.id), job_key(job.id, "text"), job_key(job.id, "units"),
+  redis.call("UNLINK", job_key(job.id), job_key(job.id, "text"), job_key(job.id, "units"),
     job_key(job.id, "specs"), job_key(job.id, "results"), job_key(job.id, "held"))
+  if job.id_chosen == "1" then
+    -- Late workers, object deletions and webhook messages still know the job by this name.
+    redis.call("SET", P .. "ended:" .. job.id, job.tenant, "PX", ID_REST_MS)
+  end
   redis.call("ZREM", P .. "jobs:" .. job.tenant, job.id)
   redis.call("ZREM", P .. "retention", job.id)
   if job.idempotency_key and job.idempotency_key ~= "" then
