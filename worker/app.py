@@ -123,8 +123,13 @@ def _keeper_loops(app: Celery, farm: Settings, name: str) -> list[Loop]:
         storage=storage,
         bells=Bells(app),
     )
-    lead_s = max(2.0, farm.keeper_interval_s * 4)
-    keeper = Keeper(name, stores, lead_s=lead_s, lease_s=farm.lease_s)
+    keeper = Keeper(
+        name,
+        stores,
+        lead_s=max(2.0, farm.keeper_interval_s * 4),
+        lease_s=farm.lease_s,
+        interval_s=farm.keeper_interval_s,
+    )
     return [
         Loop("keeper", farm.keeper_interval_s, keeper.repair),
         Loop("janitor", JANITOR_INTERVAL_S, keeper.clear),
@@ -220,6 +225,9 @@ class _Child:
     def drain(self, voice: str) -> int:
         if self.bench is None:
             raise EngineUnavailable("a bell rang before the engines were warm; the keeper rings on")
+        # SIGTERM to a whole process group is the parent's to answer: it lets the work end.
+        # Set here because Celery sets its own handler after `born`.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         return self.bench.drain(voice)
 
 

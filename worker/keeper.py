@@ -82,12 +82,14 @@ class Keeper:
         *,
         lead_s: float,
         lease_s: float,
+        interval_s: float,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self._name = name
         self._stores = stores
         self._lead_s = lead_s
         self._lease_s = lease_s
+        self._late_s = max(lease_s / 2, 2 * interval_s)
         self._clock = clock
         self._last_s = clock()
         self._patient_until_s = 0.0
@@ -115,7 +117,7 @@ class Keeper:
         """
         now_s, last_s = self._clock(), self._last_s
         self._last_s = now_s
-        if now_s - last_s > self._lease_s / 2:
+        if now_s - last_s > self._late_s:
             self._patient_until_s = now_s + self._lease_s / 2
         return now_s < self._patient_until_s
 

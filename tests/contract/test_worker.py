@@ -214,7 +214,7 @@ def keeper_of(worker: Worker, name: str, clock: Callable[[], float] = time.monot
         storage=worker.store,
         bells=worker.bells,
     )
-    return Keeper(name, stores, lead_s=30.0, lease_s=1.0, clock=clock)
+    return Keeper(name, stores, lead_s=30.0, lease_s=1.0, interval_s=0.1, clock=clock)
 
 
 def test_the_keeper_rings_for_due_work_and_only_one_keeps(worker: Worker) -> None:
