@@ -1,0 +1,77 @@
+"""Amounts of money with a sign or a code, and rates per something."""
+
+import re
+from typing import Final
+
+from worker.text import tables
+from worker.text.normalise import numbers
+from worker.text.normalise.rule import NUMBER, Rule, rule
+
+_SCALES: Final = {
+    "k": "千", "K": "千", "m": "百万", "M": "百万", "mn": "百万", "B": "十亿", "b": "十亿",
+    "bn": "十亿", "w": "万", "W": "万",
+}  # fmt: skip
+_SCALE: Final = r"(千万|百万|十万|万亿|亿|万|千|(?:mn|bn|[kKmMbBwW])(?![A-Za-z]))?"
+
+
+def rules() -> tuple[Rule, ...]:
+    """The rules of this family, the most specific first."""
+    names = tables.mapping("currencies.tsv")
+    sign = tables.any_of(names)
+    code = tables.any_of(n for n in names if not n.isalpha() or len(n) == 3)
+    sep = r" ?[~～—–-] ?"
+    return (
+        rule("sign_range", rf"({sign}) ?({NUMBER}){sep}\1? ?({NUMBER}){_SCALE}", _sign_range),
+        rule("sign_first", rf"(-?)({sign}) ?(-?)({NUMBER}){_SCALE}", _sign_first),
+        rule("code_last", rf"(-?)({NUMBER}){_SCALE} ?({code})(?![A-Za-z0-9])", _code_last),
+        rule("per", rf"/(?={_per()}(?![A-Za-z]))", _per_unit),
+    )
+
+
+def _per() -> str:
+    chinese = [k for k in tables.mapping("unit_denominators.tsv") if not k.isascii()]
+    return tables.any_of(c for c in chinese if "\u4e00" <= c[0] <= "\u9fff")
+
+
+def amount(number: str, scale: str | None, name: str) -> str:
+    """An amount said with its currency; a lone 2 is 两.
+
+    >>> amount("1.2", "亿", "元")
+    '一点二亿元'
+    """
+    said = numbers.money(number)
+    if said == "二":
+        said = "两"
+    return f"{said}{_SCALES.get(scale or '', scale or '')}{name}"
+
+
+def _sign_first(match: re.Match[str]) -> str:
+    minus, sign, inner, number, scale = match.groups()
+    name = tables.mapping("currencies.tsv")[sign]
+    # ￥100元 names its currency twice.
+    if match.string.startswith(name, match.end()):
+        name = ""
+    return ("负" if minus or inner else "") + amount(number, scale, name)
+
+
+def _sign_range(match: re.Match[str]) -> str:
+    sign, first, last, scale = match.groups()
+    name = tables.mapping("currencies.tsv")[sign]
+    if match.string.startswith(name, match.end()):
+        name = ""
+    return f"{numbers.money(first)}到{amount(last, scale, name)}"
+
+
+def _code_last(match: re.Match[str]) -> str:
+    minus, number, scale, code = match.groups()
+    return ("负" if minus else "") + amount(number, scale, tables.mapping("currencies.tsv")[code])
+
+
+def _per_unit(match: re.Match[str]) -> str | None:
+    before = match.string[max(0, match.start() - 1) : match.start()]
+    return (
+        "每"
+        if re.match(r"[\u4e00-\u9fff0-9A-Za-z℃²³]", before)
+        and re.search(r"[0-9]", match.string[max(0, match.start() - 12) : match.start()])
+        else None
+    )

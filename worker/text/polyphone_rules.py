@@ -1,0 +1,155 @@
+"""Rules for frequent polyphones that stand alone as a word, where the neighbours decide surely.
+
+Each rule sees the words around and answers with a reading, or None to leave it to the model.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from worker.text import tables
+from worker.text.words import Word, WordKind
+
+_NUMBERED: Final = frozenset("一二三四五六七八九十两几百千万亿半零")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sides:
+    """The words beside a character and their parts of speech, "" at an end or a mark."""
+
+    before: str
+    before_tag: str
+    after: str
+    after_tag: str
+
+    @property
+    def verb_before(self) -> bool:
+        return self.before_tag[:1] == "v"
+
+    @property
+    def verb_after(self) -> bool:
+        return self.after_tag[:1] == "v"
+
+    @property
+    def number_before(self) -> bool:
+        return self.before[-1:] in _NUMBERED and self.before != ""
+
+    def before_is(self, key: str) -> bool:
+        return self.before in tables.word_set("g2p.tsv", key)
+
+    def after_is(self, key: str) -> bool:
+        return self.after in tables.word_set("g2p.tsv", key)
+
+
+_Rule = Callable[[_Sides], str | None]
+
+
+def reading(words: Sequence[Word], i: int) -> str | None:
+    """The reading of the one-character word `words[i]` by rule, None where no rule is sure."""
+    rule = _RULES.get(words[i].text)
+    if rule is None:
+        return None
+    before, after = _neighbour(words, i - 1), _neighbour(words, i + 1)
+    return rule(
+        _Sides(
+            before=before.text if before else "",
+            before_tag=before.tag if before else "",
+            after=after.text if after else "",
+            after_tag=after.tag if after else "",
+        )
+    )
+
+
+def _neighbour(words: Sequence[Word], j: int) -> Word | None:
+    if 0 <= j < len(words) and words[j].kind in (WordKind.HANZI, WordKind.LATIN):
+        return words[j]
+    return None
+
+
+def _di(sides: _Sides) -> str | None:
+    """地 after a doubled word or an adverb makes an adverb, else it is the ground."""
+    before, tag = sides.before, sides.before_tag[:1]
+    if not before or not sides.after:
+        return "di4"
+    doubled = len(before) > 1 and (before[0] == before[1] or before[-1] == before[-2])
+    if doubled or (len(before) > 1 and tag in ("a", "d", "z", "i", "l")):
+        return "de5"
+    moves = sides.after_tag[:1] in ("v", "p", "d")
+    return "de5" if len(before) > 1 and tag in ("v", "n", "m", "r", "o") and moves else None
+
+
+def _de(sides: _Sides) -> str | None:
+    """得 after a verb or adjective opens a complement; before a verb it is must."""
+    if not sides.before:
+        return "dei3" if sides.verb_after else None
+    tag = sides.before_tag[:1]
+    if sides.before_is("pronoun") or sides.before_is("before_must") or tag in ("r", "t"):
+        must = sides.after_tag[:1] in ("v", "d", "p") or sides.after_is("after_must")
+        return "dei3" if must else None
+    return "de5" if tag in ("v", "a", "z", "b") else None
+
+
+def _zhe(sides: _Sides) -> str | None:
+    return "zhe5" if sides.verb_before and sides.after != "了" else None
+
+
+def _le(sides: _Sides) -> str | None:
+    """了 after 不 or 得 is to be able to finish."""
+    return "liao3" if sides.before.endswith(("不", "得")) else "le5"
+
+
+def _hai(sides: _Sides) -> str | None:
+    """还 before what is owed, or as the last word, is to give back."""
+    asked = sides.after_is("pronoun") and sides.before in ("快", "要", "请", "来")
+    if sides.after_is("returned") or asked:
+        return "huan2"
+    return "huan2" if sides.before and not sides.after else "hai2"
+
+
+def _heavy(sides: _Sides) -> str | None:
+    """重 after a degree is heavy, before a verb of one syllable again."""
+    if sides.before_is("degree"):
+        return "zhong4"
+    if sides.number_before:
+        return None
+    return "chong2" if sides.verb_after and len(sides.after) == 1 else None
+
+
+def _only(sides: _Sides) -> str | None:
+    counted = sides.number_before or sides.before in ("这", "那", "每", "哪", "几", "多少", "数")
+    return "zhi1" if counted else "zhi3"
+
+
+def _long(sides: _Sides) -> str | None:
+    if sides.before_is("degree") or sides.before_tag[:1] == "q":
+        return "chang2"
+    return "zhang3" if sides.after_is("after_grow") else None
+
+
+def _kind(sides: _Sides) -> str | None:
+    if sides.number_before or sides.before_tag[:1] in ("m", "r") or sides.before == "各":
+        return "zhong3"
+    return "zhong4" if sides.after_is("after_plant") else None
+
+
+def _count(sides: _Sides) -> str | None:
+    return "shu3" if sides.after_is("after_count") else None
+
+
+def _for(sides: _Sides) -> str | None:
+    if sides.after in ("了", "什么", "何", "此"):
+        return "wei4"
+    return "wei2" if sides.after_tag[:1] == "m" or sides.before_is("before_become") else None
+
+
+def _always(answer: str) -> _Rule:
+    return lambda _: answer
+
+
+_RULES: Final[dict[str, _Rule]] = {
+    "地": _di, "得": _de, "着": _zhe, "了": _le, "还": _hai, "重": _heavy, "只": _only,
+    "长": _long, "种": _kind, "数": _count, "为": _for, "的": _always("de5"),
+    "都": _always("dou1"), "好": _always("hao3"), "个": _always("ge4"), "吗": _always("ma5"),
+    "呢": _always("ne5"), "吧": _always("ba5"), "们": _always("men5"), "过": _always("guo4"),
+    "给": _always("gei3"), "一": _always("yi1"),
+}  # fmt: skip
