@@ -31,7 +31,7 @@ class Cleaned:
 
 _PICTOGRAPH: Final = (
     "\u203c\u2049\u2139\u2194-\u2199\u21a9\u21aa\u231a\u231b\u2328\u23cf\u23e9-\u23fa\u24c2"
-    "\u25aa\u25ab\u25b6\u25c0\u25fb-\u25fe\u2600-\u263f\u2641\u2643-\u27bf\u2934\u2935"
+    "\u25aa\u25ab\u25b6\u25c0\u25fb-\u25fe\u2600-\u263f\u2641\u2643-\u2775\u2794-\u27bf\u2934\u2935"
     "\u2b05-\u2b07\u2b1b\u2b1c\u2b50\u2b55\u3030\u303d"
     "\U0001f000-\U0001f0ff\U0001f10d-\U0001f10f\U0001f12f\U0001f16c-\U0001f171\U0001f17e"
     "\U0001f17f\U0001f18e\U0001f191-\U0001f1e5\U0001f201-\U0001f20f\U0001f21a\U0001f22f"

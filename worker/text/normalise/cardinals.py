@@ -3,7 +3,7 @@
 import re
 from typing import Final
 
-from worker.text.normalise.numbers import decimal, digits
+from worker.text.normalise.numbers import decimal, digits, phone_digits
 from worker.text.normalise.rule import NUMBER, Rule, near, right, rule
 
 # Bare numbers from this length on are codes, not quantities, unless commas group them.
@@ -28,6 +28,8 @@ def _leading_dot(match: re.Match[str]) -> str | None:
 def _number(match: re.Match[str]) -> str:
     text = match.group(1)
     whole = text.partition(".")[0]
+    if re.search("[A-Za-z0-9]-$", near(match, 2)) and text.isdigit() and len(text) > 2:
+        return phone_digits(text)
     if len(whole) >= _LONGEST_BARE and not re.match("[多余]?[\u4e00-\u9fff]", right(match)):
         return digits(text).replace(".", "点")
     return decimal(text)

@@ -8,6 +8,10 @@ from worker.text.normalise.numbers import cardinal, digits, phone_digits
 from worker.text.normalise.rule import Rule, left, near, right, rule
 
 _PROVINCES: Final = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼港澳台"
+_STANDARD: Final = (
+    r"(?:GB|ISO|IEC|IEEE|RFC|DIN|ASTM|JB|YY|DB|HJ|QB|SB|NY|DL|JGJ|CJJ)(?:/[A-Z]{1,3})?"
+    r"[ -]?[0-9]{3,6}(?:\.[0-9]{1,2})?(?:[-—:][0-9]{2,4})?(?![0-9])"
+)
 _END: Final = r"(?![0-9])(?!\.[0-9])"
 
 
@@ -17,12 +21,23 @@ def rules() -> tuple[Rule, ...]:
         rule("plate", r"([A-Z])[· ]?([A-Z0-9]{5,6})(?![A-Za-z0-9])", _plate),
         rule("train", rf"([GDCZTKYLS])([0-9]{{1,4}}){_END}", _train),
         rule("flight", rf"([A-Z0-9][A-Z])([0-9]{{3,4}}){_END}", _flight),
+        rule("standard", _STANDARD, _standard),
+        rule("filing", r"[0-9]{5,20}(?=号(?![线楼]))", _filing),
         rule("code", r"[A-Za-z0-9]{2,40}(?:-[A-Za-z0-9]{1,20}){0,6}(?!\.[0-9])", _code),
         rule("room", rf"([0-9]{{3,4}}){_END}", _room),
         rule("doors", r"[0-9]{1,5}(?:-[0-9]{1,5}){2,4}(?![0-9/-])", _doors),
         rule("model", rf"([0-9]{{3,5}}){_END}", _model),
         rule("train_number", r"([0-9]{3,4})(?=次(?:列车|航班|火车|特快|快车|车))", _train_number),
     )
+
+
+def _standard(match: re.Match[str]) -> str:
+    """Names of standards: GB/T 19001-2016."""
+    return " ".join(phone_digits(part) for part in re.split(r"[ /:.—-]+", match.group()))
+
+
+def _filing(match: re.Match[str]) -> str:
+    return phone_digits(match.group())
 
 
 def letters_and_digits(text: str) -> str:
@@ -95,7 +110,8 @@ def _doors(match: re.Match[str]) -> str:
 
 def _model(match: re.Match[str]) -> str | None:
     before = left(match)
-    if not before.endswith(tables.words("contexts.tsv", "model_before")):
+    road = right(match).startswith(tables.words("contexts.tsv", "model_after"))
+    if not road and not before.endswith(tables.words("contexts.tsv", "model_before")):
         return None
     if right(match).startswith(("架", "辆", "台", "个", "元", "万", "公里", "米", "名", "亿")):
         return None

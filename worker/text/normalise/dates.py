@@ -46,6 +46,7 @@ def rules() -> tuple[Rule, ...]:
         rule("month_slash_day", r"([0-9]{1,2})/([0-9]{1,2})(?![0-9/.%])", _slash_day),
         rule("festival", r"([0-9]{1,2})[.·]([0-9]{1,2})(?![0-9.])", _festival),
         rule("sale", r"(?:618|315|818|1111|1212|911|520|512|921|718|425)(?![0-9.])", _sale),
+        rule("bracketed", r"((?:19|20)[0-9]{2})(?=[〕\]])", _bracketed),
         rule("year_event", r"((?:19|20)[0-9]{2})(?=[^0-9.,:/%~-])", _year_event),
     )
 
@@ -199,6 +200,10 @@ def _sale(match: re.Match[str]) -> str | None:
     if after.startswith(tables.words("contexts.tsv", "festival_after")):
         return phone_digits(match.group())
     return None
+
+
+def _bracketed(match: re.Match[str]) -> str | None:
+    return digits(match.group(1)) if near(match) in ("〔", "[") else None
 
 
 def _year_event(match: re.Match[str]) -> str | None:

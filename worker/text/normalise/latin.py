@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from worker.text import tables
-from worker.text.characters import LATIN
+from worker.text.characters import LATIN, is_hanzi
 from worker.text.normalise.numbers import cardinal, digits, phone_digits, roman
 from worker.text.normalise.rule import Rule, near, right, rule
 
@@ -92,9 +92,11 @@ def _roman(match: re.Match[str]) -> str | None:
     value = roman(match.group(1))
     if value is None or (near(match).isascii() and near(match).isalnum()):
         return None
-    if near(match) == "第" or (right(match).startswith(_ROMAN_AFTER) and near(match) not in "A"):
+    if near(match) == "第" or right(match).startswith(_ROMAN_AFTER):
         return cardinal(str(value))
-    return None
+    # 路易XVI; XXX is a blank to fill in.
+    long = len(match.group()) > 2 and set(match.group()) != {"X"}
+    return cardinal(str(value)) if long and is_hanzi(near(match)) else None
 
 
 def _screen(match: re.Match[str]) -> str:
@@ -127,7 +129,9 @@ def _word_number(match: re.Match[str]) -> str | None:
     return f"{word}{attached(number)}"
 
 
-def _hyphenated(match: re.Match[str]) -> str:
+def _hyphenated(match: re.Match[str]) -> str | None:
+    if re.fullmatch("[a-z]-[a-z]", match.group()) and "=" in match.string:
+        return None
     return re.sub("[-‐]", " ", match.group())
 
 

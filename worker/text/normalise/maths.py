@@ -3,8 +3,9 @@
 import re
 from typing import Final
 
+from worker.text import tables
 from worker.text.normalise.numbers import cardinal, decimal, signed
-from worker.text.normalise.rule import NUMBER, Rule, near, right, rule
+from worker.text.normalise.rule import NUMBER, Rule, left, near, rule
 
 _SUPERSCRIPT: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _OPERATORS: Final = {
@@ -26,7 +27,7 @@ def rules() -> tuple[Rule, ...]:
             _superscript,
         ),
         rule("root", r"√", lambda _: "根号"),
-        rule("product", rf"({NUMBER}) ?[xX×*] ?(?=[0-9])", _product),
+        rule("product", rf"{NUMBER}(?: ?[xX×*] ?{NUMBER}){{1,4}}(?![A-Za-z0-9^²³¹⁰-⁹⁻])", _product),
         rule("operator", r" ?[+−*×÷/-] ?", _operator),
         rule("minus", rf"([-−])({NUMBER})", _minus),
         rule("plus_minus", rf"±({NUMBER})", _plus_minus),
@@ -63,7 +64,7 @@ def _superscript(match: re.Match[str]) -> str:
 
 
 def _product(match: re.Match[str]) -> str:
-    return f"{decimal(match.group(1))}乘"
+    return "乘".join(decimal(part) for part in re.split(r" ?[xX×*] ?", match.group()))
 
 
 def _in_formula(match: re.Match[str]) -> bool:
@@ -84,7 +85,7 @@ def _operator(match: re.Match[str]) -> str | None:
         match.string, match.end()
     )
     if sign in "-/*−" and not _in_formula(match):
-        return "乘" if sign == "*" and digit else None
+        return "乘" if sign == "*" and after.isdigit() and before.isalnum() else None
     if sign == "+" and not (digit or single or _in_formula(match)):
         return None
     return _OPERATORS[sign]
@@ -109,15 +110,18 @@ def _minus(match: re.Match[str]) -> str | None:
     if before.isalnum() and before.isascii():
         return None
     if re.match(r"[\u4e00-\u9fff）)]", before) and not _negative_context(match):
-        return None
+        # 歼-20, 东风-41: the dash joins a name and its number.
+        return f" {decimal(match.group(2))}"
     return "负" + decimal(match.group(2))
 
 
 def _negative_context(match: re.Match[str]) -> bool:
-    """A minus right after a Chinese character is a sign, unless the character names a series."""
-    return near(match) not in "号楼栋幢座单元层室章节图表第卷册期版" and not right(
-        match
-    ).startswith("-")
+    """Whether a value is expected after a Chinese character: 温度为-3, 得分-1.5."""
+    return (
+        "." in match.group()
+        or left(match, 9) != match.string[max(0, match.start() - 9) : match.start()]
+        or near(match) in tables.words("contexts.tsv", "value_before")
+    )
 
 
 def _plus_minus(match: re.Match[str]) -> str:

@@ -1,6 +1,7 @@
 """Quantities with a unit sign or a measure word."""
 
 import re
+from decimal import Decimal
 
 from worker.text import tables
 from worker.text.normalise.numbers import cardinal, counted, decimal
@@ -11,8 +12,9 @@ def rules() -> tuple[Rule, ...]:
     """The rules of this family, the most specific first."""
     units = tables.mapping("units.tsv")
     unit = tables.any_of(units) + r"(?![A-Za-z²³])"
+    signs = tables.any_of(u for u in units if not u.isascii() and u not in "°′″º")
     per = tables.any_of(tables.mapping("unit_denominators.tsv"))
-    sep = r" ?[~～—–-]{1,2} ?"
+    sep = r" ?(?:[~～—–]{1,2}|-) ?"
     measure = tables.any_of(tables.words("measures.tsv", "measure"))
     ordinal = tables.any_of(tables.words("measures.tsv", "ordinal"))
     return (
@@ -29,6 +31,7 @@ def rules() -> tuple[Rule, ...]:
         ),
         rule("inches", rf"({NUMBER})[\"″]", _inches),
         rule("bare_unit", rf"({unit})/({per})(?![A-Za-z])", _bare_unit),
+        rule("sign", rf"{signs}", _sign),
         rule("more_than", rf"({INTEGER})\+(?={measure})", _more_than),
         rule("house", r"([0-9]{1,4})#(?=楼|栋|幢|机|线|门|车|炉)", _house),
         rule("ordinal", rf"([0-9]{{1,4}})(?={ordinal}(?![位]))", _ordinal),
@@ -44,6 +47,9 @@ def spoken_unit(sign: str) -> str:
 def quantity(sign: str, number: str, unit: str, per: str | None) -> str:
     """A signed number with its unit said; below zero degrees are 零下."""
     name = spoken_unit(unit)
+    if name == "千" and (thousands := Decimal(number.replace(",", "")) * 1000) % 1 == 0:
+        # 15k is 一万五千, not 十五千.
+        number, name = str(int(thousands)), ""
     minus = {"-": "负", "±": "正负", "+": "正", "": ""}[sign]
     if sign == "-" and name.endswith("氏度"):
         minus = "零下"
@@ -87,7 +93,7 @@ def _unit_range(match: re.Match[str]) -> str | None:
     if refuses(match, unit, last, spaced=False):
         return None
     low = quantity(sign, first, unit, None)
-    name = spoken_unit(unit)
+    name = "" if unit == "k" else spoken_unit(unit)
     if not middle or middle == unit:
         low = low.removesuffix(name)
         if low.endswith("两") and first == "2":
@@ -116,11 +122,18 @@ def _inches(match: re.Match[str]) -> str | None:
 def _bare_unit(match: re.Match[str]) -> str | None:
     unit, per = match.groups()
     before = near(match)
-    if (before.isascii() and before.isalnum()) or (
-        len(unit) == 1 and per.isascii() and len(per) == 1 and unit not in "mgLJ"
-    ):
+    short = len(unit) == len(per) == 1 and (unit + per).isascii() and unit not in "mgLJ"
+    if (before.isascii() and before.isalnum()) or short:
         return None
     return f"{spoken_unit(unit)}每{tables.mapping('unit_denominators.tsv')[per]}"
+
+
+def _sign(match: re.Match[str]) -> str | None:
+    """A unit that stands alone, where its sign can be nothing else: ㎡, μm级."""
+    before, after = near(match), match.string[match.end() : match.end() + 1]
+    if (before.isascii() and before.isalpha()) or (after.isascii() and after.isalnum()):
+        return None
+    return spoken_unit(match.group())
 
 
 def _more_than(match: re.Match[str]) -> str:
@@ -141,22 +154,16 @@ def _ordinal(match: re.Match[str]) -> str | None:
         ("市", "县", "区", "第")
     ):
         return None
-    if after[:1] in "级层环区路院" and number == "2" and after[:2] not in ("级线",):
-        return _counts_or_names(after, before)
+    if after.startswith("层") and number == "2" and before != "第":
+        return None
     return cardinal(number)
-
-
-def _counts_or_names(after: str, before: str) -> str | None:
-    if after[:1] in ("层", "级") and before not in ("第",):
-        return "二" if after[:2] in ("级市",) else None
-    return "二"
 
 
 def _measure(match: re.Match[str]) -> str | None:
     number, before = match.group(1), near(match)
     if before == "第" or (before.isascii() and before.isalpha()):
         return None
-    if before in (".", "点", "分") and match.start() > 1:
+    # 二 stays before the weight 两, which sounds the same as the number, and in 二分之一.
+    if right(match).startswith(("两", "分之")):
         return decimal(number)
-    # In 12个 the whole number is read; only a lone 2 changes.
-    return counted(number)
+    return decimal(number) if before in (".", "点", "分") and match.start() > 1 else counted(number)

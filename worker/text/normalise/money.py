@@ -24,13 +24,12 @@ def rules() -> tuple[Rule, ...]:
         rule("sign_range", rf"({sign}) ?({NUMBER}){sep}\1? ?({NUMBER}){_SCALE}", _sign_range),
         rule("sign_first", rf"(-?)({sign}) ?(-?)({NUMBER}){_SCALE}", _sign_first),
         rule("code_last", rf"(-?)({NUMBER}){_SCALE} ?({code})(?![A-Za-z0-9])", _code_last),
-        rule("per", rf"/(?={_per()}(?![A-Za-z]))", _per_unit),
+        rule(
+            "per",
+            rf"/({tables.any_of(tables.mapping('unit_denominators.tsv'))})(?![A-Za-z0-9])",
+            _per_unit,
+        ),
     )
-
-
-def _per() -> str:
-    chinese = [k for k in tables.mapping("unit_denominators.tsv") if not k.isascii()]
-    return tables.any_of(c for c in chinese if "\u4e00" <= c[0] <= "\u9fff")
 
 
 def amount(number: str, scale: str | None, name: str) -> str:
@@ -68,10 +67,8 @@ def _code_last(match: re.Match[str]) -> str:
 
 
 def _per_unit(match: re.Match[str]) -> str | None:
-    before = match.string[max(0, match.start() - 1) : match.start()]
-    return (
-        "每"
-        if re.match(r"[\u4e00-\u9fff0-9A-Za-z℃²³]", before)
-        and re.search(r"[0-9]", match.string[max(0, match.start() - 12) : match.start()])
-        else None
-    )
+    """A rate after an amount in words: 20元/人, 3万元/㎡."""
+    before = match.string[max(0, match.start() - 12) : match.start()]
+    if not re.search(r"[0-9][^0-9]{0,6}[\u4e00-\u9fff℃]$", before):
+        return None
+    return f"每{tables.mapping('unit_denominators.tsv')[match.group(1)]}"

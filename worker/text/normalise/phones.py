@@ -26,6 +26,7 @@ def rules() -> tuple[Rule, ...]:
             rf"(?:(?:-| ?转 ?)([0-9]{{1,6}}))?{_END}",
             _land,
         ),
+        rule("land_groups", rf"(0[0-9]{{2,3}})[- ]([0-9]{{4}})[- ]([0-9]{{4}}){_END}", _line),
         rule("land_split", rf"(0[0-9]{{2,3}})-([0-9]{{3,4}})-([0-9]{{4}}){_END}", _line),
         rule("land_brackets", rf"[（(](0[0-9]{{2,3}})[）)] ?([0-9]{{7,8}}){_END}", _brackets),
         rule("international", r"\+([0-9]{1,3})((?:[- ][0-9]{2,5}){2,5})" + _END, _international),

@@ -6,7 +6,7 @@ from typing import Final
 from worker.text import tables
 from worker.text.characters import HANZI
 from worker.text.normalise.numbers import counted, decimal, digits
-from worker.text.normalise.rule import NUMBER, Rule, left, near, right, rule
+from worker.text.normalise.rule import NUMBER, Rule, has_chinese, left, near, right, rule
 
 _SEP: Final = r" ?[~～—–-]{1,2} ?"
 _LEFT_OF_TILDE: Final = re.compile(r"[一二三四五六日天月号年时点分秒度岁楼级%％元℃年代季]$")
@@ -24,6 +24,7 @@ def rules() -> tuple[Rule, ...]:
             _with_unit,
         ),
         rule("numbers", rf"({NUMBER}){_SEP}({NUMBER})(?![0-9.-])", _plain),
+        rule("or", rf"([1-9])、([1-9])(?={unit})", _or),
         rule("letters", r"([A-Z])[~～—–-]([A-Z])(?![A-Za-z0-9-])", _letters),
         rule("between", rf"[~～—–-]{{1,2}}(?=[周第{HANZI}0-9])", _between),
     )
@@ -61,7 +62,8 @@ def _plain(match: re.Match[str]) -> str | None:
     if "-" not in match.group() and not score:
         return f"{decimal(first)}到{decimal(last)}"
     if score or float(first.replace(",", "")) >= float(last.replace(",", "")):
-        return f"{decimal(first)}比{decimal(last)}"
+        beside = has_chinese(near(match) + right(match, 1))
+        return f"{decimal(first)}{'比' if score or beside else '减'}{decimal(last)}"
     return f"{decimal(first)}到{decimal(last)}"
 
 
@@ -70,6 +72,15 @@ def _is_score(match: re.Match[str]) -> bool:
     return before.endswith(tables.words("contexts.tsv", "score_before")) or right(match).startswith(
         tables.words("contexts.tsv", "score_after")
     )
+
+
+def _or(match: re.Match[str]) -> str | None:
+    """Two neighbouring numbers are one guess: 2、3个 is 两三个. Named things are listed: 7、8月."""
+    first, last = match.groups()
+    counts = right(match).startswith(tables.words("measures.tsv", "measure"))
+    if int(last) != int(first) + 1 or not counts:
+        return None
+    return f"{counted(first)}{counted(last)}"
 
 
 def _letters(match: re.Match[str]) -> str | None:

@@ -15,7 +15,7 @@ _VULGAR = {
 
 def rules() -> tuple[Rule, ...]:
     """The rules of this family, the most specific first."""
-    sep = r" ?[~～—–-]{1,2} ?"
+    sep = r" ?(?:[~～—–]{1,2}|-) ?"
     return (
         rule("percent_range", rf"(-?)({NUMBER}) ?([%‰‱])?{sep}(-?)({NUMBER}) ?([%‰‱])", _range),
         rule("percent", rf"([-+±]?)({NUMBER}) ?([%‰‱])", _percent),
@@ -71,6 +71,8 @@ def _fraction(match: re.Match[str]) -> str | None:
         return None
     if (top, bottom) in (("7", "24"), ("24", "7")) or bottom.strip("0.") == "":
         return f"{decimal(top)}{'乘' if bottom.strip('0.') else '斜杠'}{decimal(bottom)}"
+    if re.match(" ?=", match.string[match.end() : match.end() + 2]):
+        return f"{'负' if minus else ''}{decimal(top)}除以{decimal(bottom)}"
     return f"{'负' if minus else ''}{decimal(bottom)}分之{decimal(top)}"
 
 

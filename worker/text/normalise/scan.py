@@ -31,7 +31,7 @@ from worker.text.normalise.rule import Rule
 MARKS: Final = "，。！？、；：“”‘’（）《》〈〉「」『』【】〔〕…—·,;:!?.()[]{}\"'‐–-~ \n"
 _PLAIN: Final = re.compile(f"[{HANZI}，。！？、；：“”‘’（）《》「」『』【】… \n]+")
 _FAMILIES: Final = (
-    web, dates, times, phones, codes, versions, ranges, ratios, money, measures, latin, maths,
+    web, dates, times, phones, codes, versions, ratios, money, measures, ranges, maths, latin,
     cardinals, signs,
 )  # fmt: skip
 
@@ -66,13 +66,14 @@ class Normaliser:
         """The pieces of a cleaned sentence, one after the other, covering all of it."""
         found: list[Piece] = []
         rules = self._english if english.is_english(text) else self._rules
-        simple = self._simplifier.simplify(text)
+        # Same length, so offsets hold; contexts are simplified words.
+        text = self._simplifier.simplify(text)
         at = 0
         while at < len(text):
             plain = _PLAIN.match(text, at)
             if plain:
                 end = plain.end()
-                spoken = simple[at:end].replace("\n", " ")
+                spoken = text[at:end].replace("\n", " ")
                 found.append(Piece(start=at, end=end, spoken=spoken, rule="plain", plain=True))
             else:
                 found.append(self._piece(text, at, rules))

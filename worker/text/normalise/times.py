@@ -78,10 +78,19 @@ def _clock(match: re.Match[str]) -> str | None:
         return None
     if int(hour) == 24 and int(minute) > 0:
         return None
+    if second and left(match).endswith(tables.words("contexts.tsv", "duration_before")):
+        return _duration(hour, minute, second)
     # A half of the day that the text has said already is not said again.
     if half and left(match).endswith(("上午", "下午", "晚上", "早上", "中午", "凌晨", "傍晚")):
         half = None
     return spoken_clock(hour, minute, second, half)
+
+
+def _duration(hour: str, minute: str, second: str) -> str:
+    """A length of time written as on a stopwatch."""
+    minutes = _two_digits(minute) if int(hour) else cardinal(str(int(minute)))
+    hours = f"{counted(str(int(hour)))}小时" if int(hour) else ""
+    return f"{hours}{minutes}分{_two_digits(second)}秒"
 
 
 def _range(match: re.Match[str]) -> str:
