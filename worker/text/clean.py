@@ -53,7 +53,7 @@ _LETTER_WITH_MARKS: Final = re.compile("[A-Za-z][\u0300-\u036f]+")
 # Text without any of these needs no look at single characters.
 _SUSPECT: Final = re.compile(
     "[^\n -~\u2010-\u2027\u2030-\u205e\u3001-\u303f\u3400-\u4dbf\u4e00-\u9fa5"
-    "\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f]|[\u203c\u2049\u3030\u303d]|[0-9#*]\u20e3"
+    "\uff01\uff08\uff09\uff0c\uff1a\uff1b\uff1f]|[\u203c\u2049\u3030\u303d]|[0-9#*]\ufe0f?\u20e3"
 )
 
 _REASONS: Final = {
@@ -128,7 +128,8 @@ def _removals(source: str) -> list[tuple[int, int, str, str]]:
         start = match.start()
         end, reason, replacement = _judge(source, start)
         if end > start:
-            found.append((start, end, reason, replacement))
+            # A composed letter takes the place of the plain one before its accents.
+            found.append((start - len(replacement), end, reason, replacement))
         at = max(end, start + 1)
     return found
 
@@ -153,8 +154,9 @@ def _judge(source: str, start: int) -> tuple[int, str, str]:
 
 
 def _composed(source: str, start: int) -> tuple[int, str, str]:
-    """An accent on the letter before it has no place of its own: it goes with its letter."""
+    """Accents after a letter become one character with it where Unicode has that."""
     letter = _LETTER_WITH_MARKS.match(source, start - 1)
     if letter is None:
         return start + 1, "combining mark", ""
-    return letter.end(), "", ""
+    composed = unicodedata.normalize("NFC", letter.group())
+    return letter.end(), "", composed if len(composed) == 1 else letter.group()[0]

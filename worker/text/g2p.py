@@ -20,7 +20,7 @@ class Lexicon:
 
     def __init__(self) -> None:
         self.characters = {c: reading for reading, chars in _rows("characters.tsv") for c in chars}
-        self.characters |= {w[0]: w[1:] for w in tables.words("g2p.tsv", "default")}
+        self._alone = {w[0]: w[1:] for w in tables.words("g2p.tsv", "default")}
         phrases = _rows("phrases.tsv")
         self._phrases = {word: tuple(said.split(" ")) for word, said in phrases}
         self._phrases |= {word: tuple(said.split(" ")) for word, said in _rows("readings.tsv")}
@@ -28,17 +28,18 @@ class Lexicon:
             word for row in tables.rows("usual_words.tsv") for word in row[0].split(" ")
         )
         self._neutral = frozenset(tables.words("neutral.tsv", "neutral"))
+        self._inside_neutral = tables.word_set("neutral.tsv", "inside")
         self._full_zi = frozenset(tables.words("g2p.tsv", "zi_full"))
 
     def default(self, char: str) -> str:
-        """The usual reading of a character, "" for one that no list has."""
-        return self.characters.get(char, "")
+        """The reading of a character that stands alone, "" for one that no list has."""
+        return self._alone.get(char) or self.characters.get(char, "")
 
     def reading(self, word: str) -> tuple[str, ...] | None:
         """The readings of a listed word of two characters or more, None for any other."""
         said = self._phrases.get(word)
         if said is None and (word in self._usual or word in self._neutral):
-            said = tuple(self.default(c) for c in word)
+            said = tuple(self.characters.get(c, "") for c in word)
         if said is None:
             return None
         return self._with_neutral(word, said)
@@ -48,13 +49,15 @@ class Lexicon:
         return word in self._phrases
 
     def _with_neutral(self, word: str, said: tuple[str, ...]) -> tuple[str, ...]:
+        if len(word) > 2 and word[:2] in self._inside_neutral:
+            said = (said[0], said[1][:-1] + "5", *said[2:])
         if self.ends_neutral(word):
             return (*said[:-1], said[-1][:-1] + "5")
         return said
 
     def ends_neutral(self, word: str) -> bool:
         """Whether the last syllable of `word` is neutral: listed, or 子 as a suffix."""
-        if word in self._neutral:
+        if word in self._neutral or (len(word) > 2 and word[-2:] in self._inside_neutral):
             return True
         if word[-1] != "子" or len(word) < 2 or word in self._full_zi:
             return False
@@ -103,7 +106,10 @@ class Reader:
             self._single(word.text, word.start, ruled, said, open_at)
         else:
             self._inside(word, said, open_at)
-        if head := self._surnames.head(word):
+        if word.tag == "m" and word.text[-1] == "行" and len(word.text) > 1:
+            said[word.end - 1] = polyphone_rules.row(words, i)
+        listed = self._lexicon.has_phrase(word.text) or self._lexicon.has_phrase(word.text[:2])
+        if not listed and (head := self._surnames.head(word)):
             said[word.start] = head
 
     def _listed(self, word: str) -> tuple[str, ...] | None:

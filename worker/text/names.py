@@ -19,13 +19,16 @@ class Surnames:
         A longer name gets its readings elsewhere but for the head, see `head`.
         """
         word = words[i]
+        if len(word.text) == 2 and word.text[0] == "姓" and word.text[1] in self._readings:
+            return ("xing4", self._readings[word.text[1]])
         if len(word.text) != 1 or word.text not in self._readings:
             return None
         after = words[i + 1] if i + 1 < len(words) else None
         before = words[i - 1].text if i else ""
         titled = after is not None and after.text.startswith(tables.words("g2p.tsv", "titles"))
         if titled or (
-            before in ("姓", "老", "小") and (after is None or after.tag[:1] in ("v", ""))
+            (before in ("老", "小") or before.endswith("姓"))
+            and (after is None or after.tag[:1] in ("v", ""))
         ):
             return (self._readings[word.text],)
         return None

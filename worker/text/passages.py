@@ -69,9 +69,10 @@ class Spoken:
     numbers: Sequence[tuple[int, int]] = ()
 
 
-_NUMERALS: Final = re.compile(
-    "[零一二三四五六七八九十百千万亿两幺][零一二三四五六七八九十百千万亿两幺点]*(?<!点)"
-)
+_DIGIT: Final = "[零一二三四五六七八九十百千万亿两幺]"
+NUMERALS: Final = re.compile(f"{_DIGIT}(?:{_DIGIT}|点(?={_DIGIT}))*")
+# In a time of day 点 is a unit of its own.
+_CLOCK: Final = re.compile(f"{_DIGIT}+")
 _NO_SPACE_BESIDE: Final = frozenset("，。！？、；：…“”‘’（）《》【】")
 
 
@@ -96,10 +97,9 @@ def speak(pieces: Sequence[Piece], text: str, fixed: Mapping[str, Fixed]) -> Spo
         if element:
             ranges.append((begin, len(said), element))
         elif not piece.plain:
-            numbers += [
-                (begin + m.start(), begin + m.end())
-                for m in _NUMERALS.finditer("".join(said[begin:]))
-            ]
+            pattern = _CLOCK if piece.rule.startswith("clock") else NUMERALS
+            found = pattern.finditer("".join(said[begin:]))
+            numbers += [(begin + m.start(), begin + m.end()) for m in found]
     if said and said[-1] == " ":
         said.pop()
         origins.pop()

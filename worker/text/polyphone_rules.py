@@ -60,6 +60,15 @@ def reading(words: Sequence[Word], i: int) -> str | None:
     )
 
 
+def row(words: Sequence[Word], i: int) -> str:
+    """The reading of 行 at the end of a number: 两行 are rows, 一行 are often people."""
+    if words[i].text != "一行":
+        return "hang2"
+    before, after = _neighbour(words, i - 1), _neighbour(words, i + 1)
+    written = before is not None and before.text.endswith(tables.words("g2p.tsv", "before_row"))
+    return "hang2" if written or (after and after.text in ("字", "代码", "诗", "泪")) else "xing2"
+
+
 def _neighbour(words: Sequence[Word], j: int) -> Word | None:
     if 0 <= j < len(words) and words[j].kind in (WordKind.HANZI, WordKind.LATIN):
         return words[j]
@@ -72,7 +81,7 @@ def _di(sides: _Sides) -> str | None:
     if not before or not sides.after:
         return "di4"
     doubled = len(before) > 1 and (before[0] == before[1] or before[-1] == before[-2])
-    if doubled or (len(before) > 1 and tag in ("a", "d", "z", "i", "l")):
+    if doubled or (len(before) > 1 and tag in ("a", "b", "d", "z", "i", "l")):
         return "de5"
     moves = sides.after_tag[:1] in ("v", "p", "d")
     return "de5" if len(before) > 1 and tag in ("v", "n", "m", "r", "o") and moves else None
@@ -84,8 +93,7 @@ def _de(sides: _Sides) -> str | None:
         return "dei3" if sides.verb_after else None
     tag = sides.before_tag[:1]
     if sides.before_is("pronoun") or sides.before_is("before_must") or tag in ("r", "t"):
-        must = sides.after_tag[:1] in ("v", "d", "p") or sides.after_is("after_must")
-        return "dei3" if must else None
+        return "dei3" if sides.after and not sides.after_is("after_gain") else None
     return "de5" if tag in ("v", "a", "z", "b") else None
 
 
@@ -137,9 +145,28 @@ def _count(sides: _Sides) -> str | None:
 
 
 def _for(sides: _Sides) -> str | None:
-    if sides.after in ("了", "什么", "何", "此"):
+    if sides.after in ("了", "什么", "何", "此") or sides.after_tag == "r" or not sides.before:
         return "wei4"
     return "wei2" if sides.after_tag[:1] == "m" or sides.before_is("before_become") else None
+
+
+def _carry(sides: _Sides) -> str | None:
+    """背 with something on the back is bei1."""
+    return "bei1" if sides.after_is("after_carry") or sides.after == "着" else None
+
+
+def _measure(sides: _Sides) -> str | None:
+    """量 as a verb: what is measured follows, or 了, 着, 一."""
+    return "liang2" if sides.after_is("after_measure") else None
+
+
+def _turn(sides: _Sides) -> str | None:
+    """转 without an object goes round."""
+    return "zhuan4" if not sides.after and sides.before else None
+
+
+def _roll(sides: _Sides) -> str | None:
+    return "juan3" if sides.after in ("起", "起来", "成", "进", "入", "走") else None
 
 
 def _always(answer: str) -> _Rule:
@@ -148,7 +175,9 @@ def _always(answer: str) -> _Rule:
 
 _RULES: Final[dict[str, _Rule]] = {
     "地": _di, "得": _de, "着": _zhe, "了": _le, "还": _hai, "重": _heavy, "只": _only,
-    "长": _long, "种": _kind, "数": _count, "为": _for, "的": _always("de5"),
+    "长": _long, "种": _kind, "数": _count, "为": _for, "背": _carry, "量": _measure,
+    "转": _turn, "卷": _roll,
+    "脏": _always("zang1"), "的": _always("de5"),
     "都": _always("dou1"), "好": _always("hao3"), "个": _always("ge4"), "吗": _always("ma5"),
     "呢": _always("ne5"), "吧": _always("ba5"), "们": _always("men5"), "过": _always("guo4"),
     "给": _always("gei3"), "一": _always("yi1"),

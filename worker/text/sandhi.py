@@ -54,6 +54,7 @@ class Sandhi:
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
+        self._directions = tables.word_set("g2p.tsv", "direction_after_verb")
         self._kin = frozenset(tables.words("g2p.tsv", "kin"))
         self._full_er = frozenset(tables.words("g2p.tsv", "erhua_no"))
         self._erhua = frozenset(tables.words("g2p.tsv", "erhua_two"))
@@ -82,7 +83,13 @@ class Sandhi:
             said[last] = neutral(said[last])
             if word.tag[:1] == "v" and said[last - 1].endswith("3"):
                 said[last - 1] = said[last - 1][:-1] + "2"
-        elif before is None or len(text) > 1:
+        elif len(text) > 2 and word.tag[:1] == "v" and text[-2:] in self._directions:
+            said[last] = neutral(said[last])
+        elif before is None:
+            return
+        elif before.tag[:1] == "v" and text in self._directions:
+            said[last] = neutral(said[last])
+        elif len(text) > 1:
             return
         elif text in "里上" and before.tag[:1] in ("n", "s") and before.tag[:2] not in ("nr", "nz"):
             if text == "里" and said[last - 1].endswith("3"):
@@ -227,6 +234,8 @@ def _is_digit_or_order(before: str, after: str, word: Word, at: int) -> bool:
         return True
     if after[0] == "十" or (after[0] == "点" and after[1:2] in (*_DIGITS, "两")):
         return True
+    if before[-1:] == "月" and after[0] in "日号":
+        return True
     return after.startswith(_ORDER_AFTER) and _names_order(before, after)
 
 
@@ -242,6 +251,8 @@ def _names_order(before: str, after: str) -> bool:
 def _bu(spoken: str, word: Word, at: int, said: list[str]) -> str:
     before, after = spoken[at - 1 : at], spoken[at + 1 : at + 2]
     if before and after and before == after and is_hanzi(before):
+        return "bu5"
+    if after == "了" and word.start == at and before and said[at + 1] == "liao3":
         return "bu5"
     inside = word.start < at < word.end - 1
     if inside and len(word.text) in (3, 4) and at == word.start + 1 and word.tag[:1] in "vald":

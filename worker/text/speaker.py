@@ -10,7 +10,7 @@ from worker.text.characters import is_hanzi
 from worker.text.english import EnglishReader
 from worker.text.g2p import Reader
 from worker.text.normalise import Normaliser, Piece
-from worker.text.passages import Fixed, Passage, Spoken, speak
+from worker.text.passages import NUMERALS, Fixed, Passage, Spoken, speak
 from worker.text.sandhi import Sandhi
 from worker.text.split import End, Sentence
 from worker.text.syllables import Syllable, SyllableTable
@@ -119,12 +119,15 @@ class Speaker:
                 kind = WordKind.LATIN if element.syllables else WordKind.HANZI
                 words.append(Word(text=inner, start=begin, kind=kind, tag="w"))
             elif inner:
-                words += self._shifted(inner, begin)
+                numbers = [m.span() for m in NUMERALS.finditer(inner)]
+                words += self._shifted(
+                    inner, begin, () if element and element.readings else numbers
+                )
             at = end
         return words
 
-    def _shifted(self, text: str, by: int) -> list[Word]:
-        found = self._segmenter.words(text)
+    def _shifted(self, text: str, by: int, numbers: Sequence[tuple[int, int]] = ()) -> list[Word]:
+        found = self._segmenter.words(text, numbers)
         return [Word(text=w.text, start=w.start + by, kind=w.kind, tag=w.tag) for w in found]
 
     def _chunks(

@@ -91,7 +91,8 @@ def sentences(text: str) -> Iterator[Sentence]:
     at = 0
     while match := _BREAK.search(text, at):
         at = match.end()
-        if _inside(urls, match.start()) and text[at : at + 1].strip():
+        ascii_mark = match.group()[0] in ".!?;"
+        if ascii_mark and _inside(urls, match.start()) and text[at : at + 1].strip():
             continue
         if not _ends(text, start, match, quotes):
             continue

@@ -21,6 +21,7 @@ MAX_VALUE_CHARS: Final = 1_024
 
 _START: Final = re.compile(r"[\ufeff\s]*(?:<\?xml[^>]{0,200}\?>\s*)?<speak")
 _DECLARATION: Final = re.compile(r"[\ufeff\s]*<\?xml[^>]{0,200}\?>")
+_DECLARES: Final = re.compile(r"<!(?!--|\[CDATA\[)")
 _WRAPPER: Final = "ttsfarm-document"
 
 
@@ -111,6 +112,8 @@ class _Parser:
             self._expat.Parse(f"</{_WRAPPER}>".encode(), True)
         except expat.ExpatError as error:
             code = "entity_forbidden" if "entity" in str(error) else "not_well_formed"
+            if _DECLARES.match(self._source, self._source.rfind("<", 0, self._place() + 1)):
+                raise self._error("dtd_forbidden", "The markup declares a document type") from error
             what = expat.ErrorString(error.code)
             raise self._error(code, f"The markup is not well-formed: {what}") from error
 

@@ -18,7 +18,8 @@ _SPELLED: Final = {"ui": "uei", "iu": "iou", "un": "uen"}
 # Syllables the model has no entry for, and the nearest it has.
 _NEAREST: Final = {
     "n": "en", "ng": "en", "m": "mu", "hm": "heng", "hng": "heng", "ê": "ei", "yai": "ya",
-    "fiao": "fei", "rua": "ruan", "biang": "bang", "cei": "cai", "nia": "niang", "len": "leng",
+    "fiao": "fei", "rua": "ruan", "biang": "bang",
+    "bong": "beng", "cei": "cai", "nia": "niang", "len": "leng",
     "din": "ding", "wong": "weng", "kei": "ke", "tei": "te", "shong": "song", "pia": "pian",
     "nun": "nuan", "fong": "feng", "eo": "o", "r": "er", "dia": "dia", "zhei": "zhei", "lo": "luo",
     "yo": "yo", "o": "o", "dei": "dei",
@@ -38,7 +39,7 @@ class SyllableTable:
     """Every syllable of the model and the way from pinyin to its phones."""
 
     def __init__(self) -> None:
-        self._keys = frozenset(
+        self.keys = frozenset(
             initial.replace("∅", "") + final
             for initial, finals in tables.rows("syllables.tsv")
             for final in finals.split(" ")
@@ -47,7 +48,7 @@ class SyllableTable:
 
     def has(self, key: str) -> bool:
         """Whether the model's table has the base syllable `key`."""
-        return key in self._keys
+        return key in self.keys
 
     def syllable(self, reading: str) -> Syllable | None:
         """The phones of a reading such as `hao3` or `huar1`, None when it is no syllable."""
@@ -80,9 +81,9 @@ class SyllableTable:
             key = key[0] + "ve"
         if key[:1] in ("j", "q", "x", "y") and key[1:2] == "u":
             key = key[0] + "v" + key[2:]
-        if key not in self._keys:
+        if key not in self.keys:
             key = _NEAREST.get(key, key)
-        return key if key in self._keys else None
+        return key if key in self.keys else None
 
 
 def _split(key: str) -> tuple[str, str]:

@@ -30,7 +30,7 @@ def mapping(name: str) -> dict[str, str]:
 @cache
 def words(name: str, key: str) -> tuple[str, ...]:
     """The words of the table `name` under `key`: rows of a key and words with spaces between."""
-    found = [word for row in rows(name) if row[0] == key for word in row[1].split(" ")]
+    found = [word for row in rows(name) if row[0] == key for word in row[1].split()]
     if not found:
         raise KeyError(f"{name} has no row {key!r}")
     return tuple(found)

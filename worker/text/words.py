@@ -1,7 +1,7 @@
 """Words of normalised text with their part of speech: rjieba on the Chinese, the rest as it is."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -53,6 +53,7 @@ class Segmenter:
 
     def __init__(self, extra: Iterable[tuple[str, int, str]] = ()) -> None:
         self._jieba = rjieba.Jieba()
+        self._joined = tables.mapping("joined_words.tsv")
         for word, weight, tag in extra:
             self._jieba.add_word(word, weight, tag)
 
@@ -97,8 +98,18 @@ class Segmenter:
                 start = at + match.start()
                 found.append(Word(text=match.group(), start=start, kind=kind, tag=tag))
 
-    def _cut(self, text: str, at: int, found: list[Word]) -> None:
+    def _corrected(self, text: str) -> Iterator[tuple[str, str]]:
+        """jieba's words; the few it lists that are two words come apart."""
         for word, tag in self._jieba.tag(text):
+            parts = self._joined.get(word)
+            if parts is None:
+                yield word, tag
+                continue
+            for part in parts.split(" "):
+                yield from self._jieba.tag(part)
+
+    def _cut(self, text: str, at: int, found: list[Word]) -> None:
+        for word, tag in self._corrected(text):
             for part, part_tag in _parts(word, tag):
                 found.append(Word(text=part, start=at, kind=WordKind.HANZI, tag=part_tag))
                 at += len(part)

@@ -111,6 +111,7 @@ def _doors(match: re.Match[str]) -> str:
 def _model(match: re.Match[str]) -> str | None:
     before = left(match)
     road = right(match).startswith(tables.words("contexts.tsv", "model_after"))
+    road = road and not right(match).startswith(("路人", "路边"))
     if not road and not before.endswith(tables.words("contexts.tsv", "model_before")):
         return None
     if right(match).startswith(("架", "辆", "台", "个", "元", "万", "公里", "米", "名", "亿")):

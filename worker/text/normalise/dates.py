@@ -35,6 +35,7 @@ def rules() -> tuple[Rule, ...]:
         rule("year_span", rf"((?:19|20)[0-9]{{2}})({_DASH})((?:19|20)[0-9]{{2}}){NO_DIGIT}", _span),
         rule("year", r"([0-9]{2,4})(?=年)", _year),
         rule("year_month", r"((?:19|20)[0-9]{2})([-/.])(0[1-9]|1[0-2])" + NO_DIGIT, _year_month),
+        rule("slash_month", r"((?:19|20)[0-9]{2})/([1-9]|1[0-2])(?![0-9/.年])", _slash_month),
         rule("decade", r"([0-9]{2})(?=后)", _generation),
         rule(
             "month_days", rf"([0-9]{{1,2}})月([0-9]{{1,2}})({_DASH})([0-9]{{1,2}})(?=日|号)", _days
@@ -46,7 +47,7 @@ def rules() -> tuple[Rule, ...]:
         rule("month_slash_day", r"([0-9]{1,2})/([0-9]{1,2})(?![0-9/.%])", _slash_day),
         rule("festival", r"([0-9]{1,2})[.·]([0-9]{1,2})(?![0-9.])", _festival),
         rule("sale", r"(?:618|315|818|1111|1212|911|520|512|921|718|425)(?![0-9.])", _sale),
-        rule("bracketed", r"((?:19|20)[0-9]{2})(?=[〕\]])", _bracketed),
+        rule("bracketed", r"((?:19|20)[0-9]{2})(?=[〕\])）])", _bracketed),
         rule("year_event", r"((?:19|20)[0-9]{2})(?=[^0-9.,:/%~-])", _year_event),
     )
 
@@ -117,14 +118,20 @@ def _is_year(match: re.Match[str], number: str) -> bool:
         return True
     counts = before.endswith(tables.words("contexts.tsv", "quantity_before"))
     if len(number) == 4:
-        if number.endswith("00") and (counts or after[1:2] in ("前", "来", "的", "多", "间")):
+        if number == "1000" or (
+            number.endswith("00") and (counts or after[1:2] in ("前", "来", "的", "多", "间"))
+        ):
             return False
         return 1000 <= int(number) < 2200 and not (
             counts and number.endswith("0") and (int(number) < 1500)
         )
     if len(number) != 2 or counts or after[1:2] in ("前", "来", "间", "代", "多", "内", "里"):
         return False
-    if number[0] == "0" or re.match(r"年[0-9一二三四五六七八九十]{1,2}月", after):
+    if (
+        number[0] == "0"
+        or after[1:2] in ("底", "初", "末")
+        or re.match(r"年[0-9一二三四五六七八九十]{1,2}月", after)
+    ):
         return True
     return int(number) > 60 and int(number) % 10 != 0
 
@@ -140,6 +147,10 @@ def _year_month(match: re.Match[str]) -> str | None:
     ):
         return None
     return f"{digits(match.group(1))}年{cardinal(str(int(match.group(3))))}月"
+
+
+def _slash_month(match: re.Match[str]) -> str:
+    return f"{digits(match.group(1))}年{cardinal(match.group(2))}月"
 
 
 def _generation(match: re.Match[str]) -> str | None:
@@ -203,7 +214,7 @@ def _sale(match: re.Match[str]) -> str | None:
 
 
 def _bracketed(match: re.Match[str]) -> str | None:
-    return digits(match.group(1)) if near(match) in ("〔", "[") else None
+    return digits(match.group(1)) if near(match) in ("〔", "[", "(", "（") else None
 
 
 def _year_event(match: re.Match[str]) -> str | None:

@@ -22,12 +22,25 @@ class Simplifier:
         """`text` in simplified characters, of the same length."""
         if text.isascii():
             return text
+        if "著" in text:
+            text = self._particle(text)
         if self._traditional.isdisjoint(text):
             return text.replace("〇", "零")
         result = list(text.translate(self._table))
         if not self._kept_chars.isdisjoint(text):
             self._restore(text, result)
         return "".join(result).replace("〇", "零")
+
+    def _particle(self, text: str) -> str:
+        """著 is 着 in traditional text wherever no word of its own holds it: 看著."""
+        kept = {
+            at + word.index("著")
+            for word in self._kept
+            if "著" in word
+            for at in (text.find(word),)
+            if at >= 0
+        }
+        return "".join("着" if c == "著" and i not in kept else c for i, c in enumerate(text))
 
     def _restore(self, text: str, result: list[str]) -> None:
         for word in self._kept:

@@ -5,7 +5,7 @@ from typing import Final
 
 from worker.text import tables
 from worker.text.characters import HANZI
-from worker.text.normalise.numbers import counted, decimal, digits
+from worker.text.normalise.numbers import cardinal, counted, decimal, digits
 from worker.text.normalise.rule import NUMBER, Rule, has_chinese, left, near, right, rule
 
 _SEP: Final = r" ?[~～—–-]{1,2} ?"
@@ -24,7 +24,7 @@ def rules() -> tuple[Rule, ...]:
             _with_unit,
         ),
         rule("numbers", rf"({NUMBER}){_SEP}({NUMBER})(?![0-9.-])", _plain),
-        rule("or", rf"([1-9])、([1-9])(?={unit})", _or),
+        rule("or", rf"([1-9]?[1-9])、([1-9])(?={unit})", _or),
         rule("letters", r"([A-Z])[~～—–-]([A-Z])(?![A-Za-z0-9-])", _letters),
         rule("between", rf"[~～—–-]{{1,2}}(?=[周第{HANZI}0-9])", _between),
     )
@@ -36,8 +36,7 @@ def _ends(match: re.Match[str], first: str, last: str) -> tuple[str, str]:
     named = right(match).startswith(tables.words("measures.tsv", "ordinal")) and not measured
     if named or not measured:
         return decimal(first), decimal(last)
-    # 一到两个, but 二到三个.
-    return decimal(first), counted(last)
+    return counted(first), counted(last)
 
 
 def _with_unit(match: re.Match[str]) -> str | None:
@@ -45,6 +44,8 @@ def _with_unit(match: re.Match[str]) -> str | None:
     if near(match).isalpha() and near(match).isascii():
         return None
     low, high = _ends(match, first, last)
+    if not unit and right(match).startswith(tables.words("contexts.tsv", "score_after")):
+        return f"{decimal(first)}比{decimal(last)}"
     if unit:
         low = counted(first) if unit in tables.words("measures.tsv", "measure") else low
     if right(match).startswith("年") and len(last) == 4 and len(first) == 4:
@@ -78,9 +79,9 @@ def _or(match: re.Match[str]) -> str | None:
     """Two neighbouring numbers are one guess: 2、3个 is 两三个. Named things are listed: 7、8月."""
     first, last = match.groups()
     counts = right(match).startswith(tables.words("measures.tsv", "measure"))
-    if int(last) != int(first) + 1 or not counts:
+    if int(last) != int(first) % 10 + 1 or not counts:
         return None
-    return f"{counted(first)}{counted(last)}"
+    return f"{counted(first)}{cardinal(last) if len(first) > 1 else counted(last)}"
 
 
 def _letters(match: re.Match[str]) -> str | None:
