@@ -72,8 +72,10 @@ def _digits(text: str) -> str | None:
 
 
 def _telephone(text: str) -> str | None:
+    if service := re.fullmatch(r"([48]00)[ -]?([0-9]{3})[ -]?([0-9]{4})", text):
+        return " ".join(numbers.phone_digits(part) for part in service.groups())
     match = re.fullmatch(
-        r"(?:\+?(86)[ -]?)?\(?((?:0[0-9]{2,3}|[48]00)(?=[)\s-]|[0-9]{7,8}))?\)?[ -]?"
+        r"(?:\+?(86)[ -]?)?\(?((?:0[0-9]{2,3})(?=[)\s-]|[0-9]{7,8}))?\)?[ -]?"
         r"([0-9][0-9 -]{2,14}?)"
         r"(?:(?:转|-| ext\.? ?)([0-9]{1,5}))?",
         text,
@@ -83,10 +85,7 @@ def _telephone(text: str) -> str | None:
     country, area, number, extension = match.groups()
     digits = re.sub(r"[ -]", "", number)
     groups = [numbers.phone_digits(area)] if area else []
-    if area in ("400", "800") and len(digits) == 7:
-        groups += [numbers.phone_digits(digits[:3]), numbers.phone_digits(digits[3:])]
-    else:
-        groups.append(grouped(digits))
+    groups.append(grouped(digits))
     if country:
         groups.insert(0, "八六")
     return " ".join(groups) + (f" 转{numbers.phone_digits(extension)}" if extension else "")

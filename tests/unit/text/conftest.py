@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable
 
 import pytest
@@ -9,11 +10,11 @@ from worker.text.parts import Part
 settings.register_profile(
     "short", max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
-# `pytest tests/unit/text/test_frontend_properties.py --hypothesis-profile=long` for ten minutes.
+# For a long run: `TTSFARM_FUZZ=long pytest tests/unit/text -k any_text --timeout=0`.
 settings.register_profile(
     "long", max_examples=60_000, deadline=None, suppress_health_check=list(HealthCheck)
 )
-settings.load_profile("short")
+settings.load_profile(os.environ.get("TTSFARM_FUZZ", "short"))
 
 
 @pytest.fixture(scope="session")

@@ -10,12 +10,15 @@ from worker.text.symbols import Style, faults, inventory
 # The three worked examples of the specification, made with upstream's own converter.
 NICE_WEATHER = (
     "{j_c$tone1$s_begin$word_begin$%} {in_c$tone1$s_end$word_middle$%} "
-    "{t_c$tone1$s_begin$word_middle$%} {ian_c$tone1$s_end$word_end$%} {#1$tone_none$s_none$word_none$%} "
+    "{t_c$tone1$s_begin$word_middle$%} {ian_c$tone1$s_end$word_end$%} "
+    "{#1$tone_none$s_none$word_none$%} "
     "{t_c$tone1$s_begin$word_begin$%} {ian_c$tone1$s_end$word_middle$%} "
-    "{q_c$tone4$s_begin$word_middle$%} {i_c$tone4$s_end$word_end$%} {#B$tone_none$s_none$word_none$%} "
+    "{q_c$tone4$s_begin$word_middle$%} {i_c$tone4$s_end$word_end$%} "
+    "{#B$tone_none$s_none$word_none$%} "
     "{z_c$tone3$s_begin$word_begin$%} {en_c$tone3$s_end$word_middle$%} "
     "{m_c$tone5$s_begin$word_middle$%} {e_c$tone5$s_end$word_middle$%} "
-    "{y_c$tone4$s_begin$word_middle$%} {ang_c$tone4$s_end$word_end$%} {#4$tone_none$s_none$word_none$%}"
+    "{y_c$tone4$s_begin$word_middle$%} {ang_c$tone4$s_end$word_end$%} "
+    "{#4$tone_none$s_none$word_none$%}"
 )
 SAME = Style(pause_emotion="same")
 
@@ -51,7 +54,7 @@ def test_a_plain_sentence_is_written_as_upstream_writes_it(frontend: Frontend) -
 def test_erhua_zero_initials_and_english(frontend: Frontend) -> None:
     found = units(symbols(frontend, "我爱玩儿Python和AI。"))
     phones = [u[0] for u in found if u[0][0] != "#"]
-    assert phones == (["w_c", "o_c", "ga", "ai_c", "w_c", "anr_c", "p", "ay", "th", "aa", "n", "h_c", "e_c", "ey", "ay"])
+    assert " ".join(phones) == "w_c o_c ga ai_c w_c anr_c p ay th aa n h_c e_c ey ay"
     assert [u[1:4] for u in found if u[0] in ("ey", "ay")][-2:] == [
         ["tone1", "s_both", "word_begin"],
         ["tone1", "s_both", "word_end"],
