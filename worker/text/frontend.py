@@ -46,8 +46,13 @@ class Frontend:
         self._lock = threading.Lock()
         self._loaded: Speaker | None = None
 
-    def load(self) -> Speaker:
-        """Loads the data, unless that is done already."""
+    def load(self, *, symbols: bool = True) -> None:
+        """Loads the data ahead of the first text; without `symbols` only what texts need."""
+        speaker = self._speaker()
+        if symbols:
+            speaker.load_readings()
+
+    def _speaker(self) -> Speaker:
         with self._lock:
             if self._loaded is None:
                 self._loaded = Speaker(self._lexicon)
@@ -86,7 +91,7 @@ class Frontend:
             )
         else:
             passages = _plain(chunks, chosen.max_chars)
-        speaker = self.load()
+        speaker = self._speaker()
         return merged(
             part
             for source, base, passage in passages

@@ -16,7 +16,7 @@ from worker.text import tables
 Floats = NDArray[np.float32]
 
 # Characters on either side of a polyphone that the model sees; more changes next to nothing.
-_CONTEXT: Final = 24
+_CONTEXT: Final = 16
 
 
 class PolyphoneModel:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from worker.text import lengths, prosody, symbols
@@ -59,15 +60,28 @@ class _Chunk:
 
 
 class Speaker:
-    """All stages with their data, loaded once; no state between sentences."""
+    """All stages with their data; no state between sentences."""
 
     def __init__(self, lexicon: Mapping[str, tuple[str, ...]]) -> None:
         self._normaliser = Normaliser()
         self._segmenter = Segmenter((word, _USER_WORD_WEIGHT, "n") for word in lexicon)
-        self._reader = Reader(self._segmenter, dict(lexicon))
-        self._sandhi = Sandhi(self._segmenter)
+        self._lexicon = dict(lexicon)
         self._table = SyllableTable()
         self._english = EnglishReader()
+
+    # Only symbols need these: a worker whose engines take text never loads them. Two threads that
+    # come first together may both build one, which is wasteful once and harmless.
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self._segmenter, self._lexicon)
+
+    @cached_property
+    def _sandhi(self) -> Sandhi:
+        return Sandhi(self._segmenter)
+
+    def load_readings(self) -> None:
+        """Loads what only symbols need, ahead of the first text."""
+        _ = self._reader, self._sandhi
 
     def drafts(
         self, passage: Passage, sentence: Sentence, style: Style, *, symbols: bool, language: str
