@@ -21,6 +21,7 @@ class _Sides:
     before_tag: str
     after: str
     after_tag: str
+    later_tag: str
 
     @property
     def verb_before(self) -> bool:
@@ -50,12 +51,14 @@ def reading(words: Sequence[Word], i: int) -> str | None:
     if rule is None:
         return None
     before, after = _neighbour(words, i - 1), _neighbour(words, i + 1)
+    later = _neighbour(words, i + 2)
     return rule(
         _Sides(
             before=before.text if before else "",
             before_tag=before.tag if before else "",
             after=after.text if after else "",
             after_tag=after.tag if after else "",
+            later_tag=later.tag if after and later else "",
         )
     )
 
@@ -147,7 +150,10 @@ def _count(sides: _Sides) -> str | None:
 def _for(sides: _Sides) -> str | None:
     if sides.after in ("了", "什么", "何", "此") or sides.after_tag == "r" or not sides.before:
         return "wei4"
-    return "wei2" if sides.after_tag[:1] == "m" or sides.before_is("before_become") else None
+    if sides.after_tag[:1] == "m" or sides.before_is("before_become"):
+        return "wei2"
+    served = sides.after_tag[:1] == "n" and sides.later_tag[:1] == "v"
+    return "wei4" if served and sides.before_tag[:1] in ("f", "s", "d", "t", "v", "") else None
 
 
 def _carry(sides: _Sides) -> str | None:

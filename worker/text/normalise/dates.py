@@ -203,7 +203,10 @@ def _festival(match: re.Match[str]) -> str | None:
         .startswith(tables.words("contexts.tsv", "festival_after"))
     ):
         return None
-    return phone_digits(match.group(1) + match.group(2))
+    plain = f"{month}·{day}" in tables.words("contexts.tsv", "festival_plain")
+    if plain and month == 10:
+        return "十一"
+    return (digits if plain else phone_digits)(match.group(1) + match.group(2))
 
 
 def _sale(match: re.Match[str]) -> str | None:

@@ -21,12 +21,13 @@ def rules() -> tuple[Rule, ...]:
     """The rules of this family, the most specific first."""
     listed = tables.any_of(tables.mapping("latin_words.tsv"))
     return (
-        rule("listed", rf"{listed}(?![A-Za-z0-9])", _listed),
+        rule("listed", rf"{listed}(?![A-Za-z])", _listed),
         rule("to", r"([A-Z])2([A-Z])(?![A-Za-z0-9])", _to),
         rule("and", r"([A-Z]{1,3})&([A-Z]{1,3})(?![A-Za-z])", _and),
         rule("dotted", r"(?:[A-Za-z]\.){2,8}[A-Za-z]?(?![A-Za-z])", _dotted),
         rule("number_sign", r"(?:[Nn][Oo]\.?|№) ?([0-9]{1,6})(?![0-9])", _number_sign),
         rule("roman", r"([IVX]{1,7})(?![A-Za-z0-9])", _roman),
+        rule("codec", r"([A-Z])\.([0-9]{3})(?![0-9.])", _codec),
         rule("screen", r"([0-9]{3,4})([pPiI])(?![A-Za-z])", _screen),
         rule("ordinal", r"([0-9]{1,2})(?:st|nd|rd|th)(?![A-Za-z])", _ordinal),
         rule("word_number", rf"([{LATIN}]{{1,32}})-([0-9]{{1,6}})(?![0-9.])", _word_number),
@@ -97,6 +98,10 @@ def _roman(match: re.Match[str]) -> str | None:
     # 路易XVI; XXX is a blank to fill in.
     long = len(match.group()) > 2 and set(match.group()) != {"X"}
     return cardinal(str(value)) if long and is_hanzi(near(match)) else None
+
+
+def _codec(match: re.Match[str]) -> str:
+    return f"{match.group(1)}点{digits(match.group(2))}"
 
 
 def _screen(match: re.Match[str]) -> str:

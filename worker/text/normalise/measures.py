@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 
 from worker.text import tables
-from worker.text.normalise.numbers import cardinal, counted, decimal
+from worker.text.normalise.numbers import cardinal, counted, decimal, digits
 from worker.text.normalise.rule import INTEGER, NUMBER, Rule, left, near, right, rule
 
 
@@ -32,8 +32,10 @@ def rules() -> tuple[Rule, ...]:
         rule("inches", rf"({NUMBER})[\"″]", _inches),
         rule("bare_unit", rf"({unit})/({per})(?![A-Za-z])", _bare_unit),
         rule("sign", rf"{signs}", _sign),
+        rule("scaled", rf"({unit})(?:/({per})(?![A-Za-z]))?", _scaled),
         rule("more_than", rf"({INTEGER})\+(?={measure})", _more_than),
         rule("house", r"([0-9]{1,4})#(?=楼|栋|幢|机|线|门|车|炉)", _house),
+        rule("hundredths", r"(?<=[米秒])([0-9]{2})(?![0-9.])", _hundredths),
         rule("ordinal", rf"([0-9]{{1,4}})(?={ordinal}(?![位]))", _ordinal),
         rule("measure", rf"({INTEGER})(?=(?:多|余|来)?{measure})", _measure),
     )
@@ -123,9 +125,20 @@ def _bare_unit(match: re.Match[str]) -> str | None:
     unit, per = match.groups()
     before = near(match)
     short = len(unit) == len(per) == 1 and (unit + per).isascii() and unit not in "mgLJ"
-    if (before.isascii() and before.isalnum()) or short:
+    if (before.isascii() and before.isalpha()) or short:
         return None
     return f"{spoken_unit(unit)}每{tables.mapping('unit_denominators.tsv')[per]}"
+
+
+def _scaled(match: re.Match[str]) -> str | None:
+    """A unit after a number that ends in a word: 38.4万km, 100多kg."""
+    unit, per = match.groups()
+    after_word = near(match) in tuple("万亿千百多余几半") and (len(unit) > 1 or unit in "mgLWV")
+    # Straight after a digit: the number went to another rule, such as 140/90mmHg.
+    if not after_word and not (near(match).isdigit() and len(unit) > 1):
+        return None
+    tail = f"每{tables.mapping('unit_denominators.tsv')[per]}" if per else ""
+    return spoken_unit(unit) + tail
 
 
 def _sign(match: re.Match[str]) -> str | None:
@@ -138,6 +151,14 @@ def _sign(match: re.Match[str]) -> str | None:
 
 def _more_than(match: re.Match[str]) -> str:
     return f"{decimal(match.group(1))}多"
+
+
+def _hundredths(match: re.Match[str]) -> str | None:
+    """The two digits after a metre or a second: 1米78, 9秒58."""
+    before = match.string[max(0, match.start() - 2) : match.start() - 1]
+    if not before.isdigit() or right(match, 1) in ("个", "名", "人", "元", "米", "秒", "厘"):
+        return None
+    return digits(match.group(1))
 
 
 def _house(match: re.Match[str]) -> str:

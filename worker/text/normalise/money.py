@@ -19,15 +19,17 @@ def rules() -> tuple[Rule, ...]:
     names = tables.mapping("currencies.tsv")
     sign = tables.any_of(names)
     code = tables.any_of(n for n in names if not n.isalpha() or len(n) == 3)
+    per = tables.any_of(tables.mapping("unit_denominators.tsv"))
     sep = r" ?[~～—–-] ?"
     return (
         rule("sign_range", rf"({sign}) ?({NUMBER}){sep}\1? ?({NUMBER}){_SCALE}", _sign_range),
         rule("sign_first", rf"(-?)({sign}) ?(-?)({NUMBER}){_SCALE}", _sign_first),
         rule("code_last", rf"(-?)({NUMBER}){_SCALE} ?({code})(?![A-Za-z0-9])", _code_last),
+        rule("per", rf"/({per})(?![A-Za-z0-9])", _per_unit),
         rule(
-            "per",
-            rf"/({tables.any_of(tables.mapping('unit_denominators.tsv'))})(?![A-Za-z0-9])",
-            _per_unit,
+            "per_number",
+            r"(?<=[A-Za-z升克元])/(?=10{1,3} ?(?:km|公里|千米|g|克|m[lL]|毫升))",
+            _each,
         ),
     )
 
@@ -72,3 +74,7 @@ def _per_unit(match: re.Match[str]) -> str | None:
     if not re.search(r"[0-9][^0-9]{0,6}[\u4e00-\u9fff℃]$", before):
         return None
     return f"每{tables.mapping('unit_denominators.tsv')[match.group(1)]}"
+
+
+def _each(_: re.Match[str]) -> str:
+    return "每"

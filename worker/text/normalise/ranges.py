@@ -102,5 +102,5 @@ def _between(match: re.Match[str]) -> str | None:
     if match.group()[0] == "—" and len(match.group()) == 2:
         return None
     after = match.string[match.end() : match.end() + 1]
-    opens = re.match(r"[周星第上下凌早晚今明次一二三四五六七八九十0-9]", after)
+    opens = re.match(r"[前周星第上下凌早晚今明次一二三四五六七八九十0-9]", after)
     return "到" if opens else None

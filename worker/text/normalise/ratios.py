@@ -3,7 +3,7 @@
 import re
 
 from worker.text.normalise.numbers import cardinal, decimal
-from worker.text.normalise.rule import NUMBER, Rule, near, rule
+from worker.text.normalise.rule import NUMBER, Rule, left, near, rule
 
 _OF = {"%": "百分之", "‰": "千分之", "‱": "万分之"}
 _VULGAR = {
@@ -69,6 +69,8 @@ def _fraction(match: re.Match[str]) -> str | None:
         return None
     if minus and near(match).isalnum() and near(match).isascii():
         return None
+    if match.string.startswith("mmHg", match.end()) or left(match).endswith("血压"):
+        return f"{decimal(top)}比{decimal(bottom)}"
     if (top, bottom) in (("7", "24"), ("24", "7")) or bottom.strip("0.") == "":
         return f"{decimal(top)}{'乘' if bottom.strip('0.') else '斜杠'}{decimal(bottom)}"
     if re.match(" ?=", match.string[match.end() : match.end() + 2]):

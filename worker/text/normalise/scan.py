@@ -100,7 +100,10 @@ class Normaliser:
         if char in MARKS:
             return Piece(start=at, end=at + 1, spoken=_mark(text, at), rule="mark")
         if char in self._signs or unicodedata.category(char)[0] in "PZ":
-            return Piece(start=at, end=at + 1, spoken=" ", rule="layout")
+            # Signs of layout are silent by design; one that means something is reported.
+            means = not char.isascii() and unicodedata.category(char)[0] == "S"
+            why = "sign that is not read" if means else ""
+            return Piece(start=at, end=at + 1, spoken=" ", rule="layout", unread=why)
         folded = unicodedata.normalize("NFKC", char)
         if folded != char and re.fullmatch(f"[{HANZI}A-Za-z0-9.,/()+=-]{{1,12}}", folded):
             # Compatibility characters hold several of the usual ones: ㍻, 𝐀, ㏂.
