@@ -116,13 +116,22 @@ class Segmenter:
 
 
 def _parts(word: str, tag: str) -> list[tuple[str, str]]:
-    """A number the segmenter glued to what follows comes apart from it: 二零二六年, 三个."""
-    if tag != "m" or len(word) < 3:
+    """A number or demonstrative glued to its measure word comes apart: 三个, 这种, 二零二六年."""
+    if tag not in ("m", "r", "t") or len(word) < 2:
         return [(word, tag)]
-    number = _NUMBER.match(word)
-    if number is None or number.end() == len(word) or len(word) - number.end() > 2:
+    if word[0] in "这那每各某哪":
+        cut, head = 1, "r"
+    else:
+        number = _NUMBER.match(word)
+        cut, head = (number.end() if number else 0), "m"
+    rest = word[cut:]
+    if not cut or word in tables.word_set("prosody.tsv", "whole") or rest not in _measures():
         return [(word, tag)]
-    return [(word[: number.end()], "m"), (word[number.end() :], "q")]
+    return [(word[:cut], head), (rest, "q")]
+
+
+def _measures() -> frozenset[str]:
+    return tables.word_set("measures.tsv", "measure")
 
 
 def breathed(word: Word) -> list[Word]:

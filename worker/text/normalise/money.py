@@ -1,6 +1,7 @@
 """Amounts of money with a sign or a code, and rates per something."""
 
 import re
+from decimal import Decimal
 from typing import Final
 
 from worker.text import tables
@@ -10,6 +11,9 @@ from worker.text.normalise.rule import NUMBER, Rule, rule
 _SCALES: Final = {
     "k": "千", "K": "千", "m": "百万", "M": "百万", "mn": "百万", "B": "十亿", "b": "十亿",
     "bn": "十亿", "w": "万", "W": "万",
+}  # fmt: skip
+_FACTORS: Final = {
+    "k": 1000, "K": 1000, "m": 10**6, "M": 10**6, "mn": 10**6, "B": 10**9, "b": 10**9, "bn": 10**9,
 }  # fmt: skip
 _SCALE: Final = r"(千万|百万|十万|万亿|亿|万|千|(?:mn|bn|[kKmMbBwW])(?![A-Za-z]))?"
 
@@ -40,10 +44,12 @@ def amount(number: str, scale: str | None, name: str) -> str:
     >>> amount("1.2", "亿", "元")
     '一点二亿元'
     """
+    factor = _FACTORS.get(scale or "", 1)
+    if factor > 1 and (whole := Decimal(number.replace(",", "")) * factor) % 1 == 0:
+        # $2.5M is 两百五十万, not 二点五百万.
+        number, scale = str(int(whole)), None
     said = numbers.money(number)
-    if said == "二":
-        said = "两"
-    return f"{said}{_SCALES.get(scale or '', scale or '')}{name}"
+    return f"{'两' if said == '二' else said}{_SCALES.get(scale or '', scale or '')}{name}"
 
 
 def _sign_first(match: re.Match[str]) -> str:
