@@ -29,6 +29,7 @@ class Lexicon:
         )
         self._neutral = frozenset(tables.words("neutral.tsv", "neutral"))
         self._inside_neutral = tables.word_set("neutral.tsv", "inside")
+        self._full_de = tables.word_set("g2p.tsv", "de_full")
         self._full_zi = frozenset(tables.words("g2p.tsv", "zi_full"))
 
     def default(self, char: str) -> str:
@@ -49,6 +50,10 @@ class Lexicon:
         return word in self._phrases
 
     def _with_neutral(self, word: str, said: tuple[str, ...]) -> tuple[str, ...]:
+        if len(word) == 2 and word[1] == "得" and word not in self._full_de:
+            return (said[0], "de5")
+        if len(word) == 3 and word[1] == "得":
+            said = (said[0], "de5", said[2])
         if len(word) > 2 and word[:2] in self._inside_neutral:
             said = (said[0], said[1][:-1] + "5", *said[2:])
         if self.ends_neutral(word):
@@ -86,6 +91,7 @@ class Reader:
 
     def readings(self, spoken: str, words: Sequence[Word]) -> list[str]:
         """A reading such as `hao3` for each character of `spoken`; "" where there is none."""
+        words = [part for word in words for part in self._known_parts(word)]
         said = [""] * len(spoken)
         open_at: list[int] = []
         for i, word in enumerate(words):
@@ -94,6 +100,20 @@ class Reader:
         self._across(spoken, words, said, open_at)
         self._ask_model(spoken, said, open_at)
         return said
+
+    def _known_parts(self, word: Word) -> Sequence[Word]:
+        """A word the segmenter guessed comes apart, so that rules see what stands beside a
+        polyphone: 太重, 他长. Names and listed words stay whole."""
+        text = word.text
+        if word.kind is not WordKind.HANZI or not 2 <= len(text) <= 3:
+            return (word,)
+        known = self._segmenter.has_word(text) or text in self._custom or word.tag[:1] in ("n", "w")
+        if known or self._lexicon.reading(text):
+            return (word,)
+        return [
+            Word(text=char, start=word.start + i, kind=word.kind, tag=word.tag)
+            for i, char in enumerate(text)
+        ]
 
     def _word(self, words: Sequence[Word], i: int, said: list[str], open_at: list[int]) -> None:
         word = words[i]
@@ -151,6 +171,9 @@ class Reader:
         self, spoken: str, words: Sequence[Word], i: int, said: list[str], open_at: list[int]
     ) -> int:
         start = words[i].start
+        if words[i].tag == "q":
+            # 这种花 is a kind of flower, whatever 种花 is.
+            return 0
         for j in range(min(i + 4, len(words)) - 1, i, -1):
             end = words[j].end
             if end - start > _LONGEST_PHRASE or any(

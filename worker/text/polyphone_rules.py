@@ -171,6 +171,11 @@ def _turn(sides: _Sides) -> str | None:
     return "zhuan4" if not sides.after and sides.before else None
 
 
+def _row(sides: _Sides) -> str | None:
+    """行 after a number is a row."""
+    return "hang2" if sides.number_before and sides.before != "一" else None
+
+
 def _roll(sides: _Sides) -> str | None:
     return "juan3" if sides.after in ("起", "起来", "成", "进", "入", "走") else None
 
@@ -182,7 +187,7 @@ def _always(answer: str) -> _Rule:
 _RULES: Final[dict[str, _Rule]] = {
     "地": _di, "得": _de, "着": _zhe, "了": _le, "还": _hai, "重": _heavy, "只": _only,
     "长": _long, "种": _kind, "数": _count, "为": _for, "背": _carry, "量": _measure,
-    "转": _turn, "卷": _roll,
+    "转": _turn, "卷": _roll, "行": _row,
     "脏": _always("zang1"), "的": _always("de5"),
     "都": _always("dou1"), "好": _always("hao3"), "个": _always("ge4"), "吗": _always("ma5"),
     "呢": _always("ne5"), "吧": _always("ba5"), "们": _always("men5"), "过": _always("guo4"),

@@ -31,6 +31,7 @@ _ORDER_BEFORE: Final = (
     "划",
     "归",
 )
+_NAMES: Final = ("nr", "nrt", "nrfg", "nz")
 _ORDER_AFTER: Final = (
     "月",
     "号",
@@ -56,6 +57,7 @@ class Sandhi:
         self._segmenter = segmenter
         self._directions = tables.word_set("g2p.tsv", "direction_after_verb")
         self._kin = frozenset(tables.words("g2p.tsv", "kin"))
+        self._lone_er = tables.word_set("g2p.tsv", "erhua_alone")
         self._full_er = frozenset(tables.words("g2p.tsv", "erhua_no"))
         self._erhua = frozenset(tables.words("g2p.tsv", "erhua_two"))
 
@@ -77,23 +79,26 @@ class Sandhi:
 
     def _neutral(self, words: Sequence[Word], i: int, said: list[str]) -> None:
         word = words[i]
-        before = words[i - 1] if i and words[i - 1].kind is WordKind.HANZI else None
         text, last = word.text, word.end - 1
-        if len(text) == 2 and text[0] == text[1] and self._is_doubled(word):
+        if len(text) > 1 and text[-1] == "里" and said[last] == "li5":
+            _raise_third(said, last - 1)
+        elif len(text) == 2 and text[0] == text[1] and self._is_doubled(word):
             said[last] = neutral(said[last])
-            if word.tag[:1] == "v" and said[last - 1].endswith("3"):
-                said[last - 1] = said[last - 1][:-1] + "2"
+            if word.tag[:1] == "v":
+                _raise_third(said, last - 1)
         elif len(text) > 2 and word.tag[:1] == "v" and text[-2:] in self._directions:
             said[last] = neutral(said[last])
-        elif before is None:
-            return
-        elif before.tag[:1] == "v" and text in self._directions:
+        elif i and words[i - 1].kind is WordKind.HANZI:
+            self._neutral_after(words[i - 1], word, said)
+
+    def _neutral_after(self, before: Word, word: Word, said: list[str]) -> None:
+        """Small words that lose their tone behind another: 起来, 里, 上, 过."""
+        text, last = word.text, word.end - 1
+        if before.tag[:1] == "v" and text in self._directions:
             said[last] = neutral(said[last])
-        elif len(text) > 1:
-            return
-        elif text in "里上" and before.tag[:1] in ("n", "s") and before.tag[:2] not in ("nr", "nz"):
-            if text == "里" and said[last - 1].endswith("3"):
-                said[last - 1] = said[last - 1][:-1] + "2"
+        elif text in ("里", "上") and before.tag[:1] in ("n", "s") and before.tag not in _NAMES:
+            if text == "里":
+                _raise_third(said, last - 1)
             said[last] = neutral(said[last])
         elif text == "过" and before.tag[:1] == "v" and word.tag == "ug":
             said[last] = neutral(said[last])
@@ -116,34 +121,34 @@ class Sandhi:
                     self._inner_thirds(word, said)
         for k, group in enumerate(groups):
             for left, right in pairwise(group.words):
-                _outer_third(left, right, said)
+                if 1 in (len(left.text), len(right.text)):
+                    _outer_third(left, right, said)
             following = groups[k + 1] if k + 1 < len(groups) else None
             if following and group.level == 1 and (_one(group) or _one(following)):
                 _outer_third(group.words[-1], following.words[0], said)
 
     def _inner_thirds(self, word: Word, said: list[str]) -> None:
         """Runs of third tones in a word: by its structure for three syllables, else in pairs."""
+        if len(word.text) > 3:
+            _pairs(word, said)
+            return
         thirds = [said[at].endswith("3") for at in range(word.start, word.end)]
         at = 0
         while at < len(thirds):
             run = at
             while run < len(thirds) and thirds[run]:
                 run += 1
-            for place in self._raised(word.text[at:run], whole=run - at == len(thirds)):
+            for place in self._raised(word.text[at:run]):
                 reading = said[word.start + at + place]
                 said[word.start + at + place] = reading[:-1] + "2"
             at = max(run, at + 1)
 
-    def _raised(self, run: str, *, whole: bool) -> list[int]:
-        """Which syllables of a run of third tones rise to the second."""
-        if len(run) < 2:
-            return []
-        if len(run) == 3:
-            head, tail = self._segmenter.has_word(run[:2]), self._segmenter.has_word(run[1:])
-            return [1] if whole and tail and not head else [0, 1]
-        # Pairs from the left; an odd syllable at the end joins the last pair.
-        raised = list(range(0, len(run) - 1, 2))
-        return [*raised, len(run) - 2] if len(run) % 2 else raised
+    def _raised(self, run: str) -> list[int]:
+        """Which of up to three third tones in a row rise to the second."""
+        if len(run) < 3:
+            return [0] if len(run) == 2 else []
+        head, tail = self._segmenter.has_word(run[:2]), self._segmenter.has_word(run[1:])
+        return [1] if tail and not head else [0, 1]
 
     def _merge_er(self, words: Sequence[Word], i: int, said: list[str]) -> None:
         """儿 becomes the end of the syllable before it where the word is an erhua word."""
@@ -172,12 +177,33 @@ class Sandhi:
     def _merges(self, text: str, word: Word, place: int) -> bool:
         if word.tag.startswith(("nr", "ns")) and len(word.text) > 1:
             return False
-        if text in self._full_er or text[-2:] in self._full_er or word.text in self._full_er:
+        if (
+            text in self._lone_er
+            or text in self._full_er
+            or text[-2:] in self._full_er
+            or word.text in self._full_er
+        ):
             return False
         if text in self._erhua or text[-2:] in self._erhua:
             return place + 1 == len(word.text) or text in self._erhua
         # Any other word of the dictionary that ends in 儿 is an erhua word.
         return place + 1 == len(word.text) and (place > 0 or self._segmenter.has_word(text))
+
+
+def _raise_third(said: list[str], at: int) -> None:
+    """A third tone before a neutral one that was a third itself rises to the second."""
+    if said[at].endswith("3"):
+        said[at] = said[at][:-1] + "2"
+
+
+def _pairs(word: Word, said: list[str]) -> None:
+    """Longer words are said in pairs from the left, an odd last syllable with the pair before."""
+    firsts = list(range(word.start, word.end - 1, 2))
+    if len(word.text) % 2:
+        firsts.append(word.end - 2)
+    for at in firsts:
+        if said[at].endswith("3") and said[at + 1].endswith("3"):
+            said[at] = said[at][:-1] + "2"
 
 
 def neutral(reading: str) -> str:
@@ -210,7 +236,8 @@ def _tone_after(spoken: str, at: int, said: list[str]) -> str:
 
 def _yi(spoken: str, word: Word, at: int, said: list[str]) -> str:
     before, after = spoken[max(0, at - 2) : at], spoken[at + 1 : at + 3]
-    if _is_digit_or_order(before, after, word, at):
+    idiom = word.text[::2] == "一一" and word.text[1] not in _COUNT_AFTER
+    if not idiom and _is_digit_or_order(before, after, word, at):
         return "yi1"
     if before and after and before[-1] == after[0] and after[0] not in _DIGITS:
         return "yi5"
