@@ -9,10 +9,10 @@ DEV   := $(VENV)/.dev
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet --extra worker --extra embedded
 
-.PHONY: help up test check fmt bench lock clean
+.PHONY: help up test check fmt bench bench-text lock clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(FARM) ## Start the farm on this machine; make up ARGS="--port 8080 --data-dir /tmp/farm"
 	@exec $(BIN)/ttsfarm up $(ARGS)
@@ -32,6 +32,9 @@ fmt: $(DEV) ## Format and mend what can be mended by itself
 
 bench: $(DEV) ## Measure the farm beside bare Celery; writes benchmarks/results
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-text: $(DEV) ## Measure the text frontend beside the open libraries that are installed
+	$(BIN)/python -m benchmarks.text $(ARGS)
 
 lock: $(DEV) ## Choose the newest allowed versions again and write requirements/*.txt
 	$(COMPILE) --upgrade -o requirements/farm.txt pyproject.toml requirements/build.in

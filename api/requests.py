@@ -35,7 +35,7 @@ class JobBody(BaseModel):
         description="A name of your own; the same id and body again answers the same job",
     )
     text: str | None = Field(default=None, description="What to speak")
-    ssml: str | None = Field(default=None, description="Not read yet; use text")
+    ssml: str | None = Field(default=None, description="What to speak, as SSML; instead of text")
     voice: str | None = Field(default=None, description="A name from GET /v1/voices")
     emotion: str | None = Field(default=None, description="One of the voice's emotions")
     emotion_intensity: float = Field(default=1.0, ge=0, le=2)
@@ -130,36 +130,32 @@ def _fault_of(detail: ErrorDetails) -> Fault:
     return Fault(field=path, given=describe(field, detail["input"]), expected=expected)
 
 
-def check_text(text: str, max_chars: int) -> Fault | None:
-    """The first thing that keeps `text` from being spoken, or None."""
+def check_text(text: str, max_chars: int, field: str = "text") -> Iterator[Fault]:
+    """The first thing that keeps `text` from being spoken."""
     given = f"{len(text)} characters"
     if len(text) > max_chars:
         message = f"The text has {len(text)} characters, the limit is {max_chars}; split it."
         expected = f"at most {max_chars} characters"
         error = TextTooLong(message, characters=len(text), limit=max_chars)
-        return Fault(field="text", given=given, expected=expected, error=error)
-    if not text.strip():
-        return Fault(field="text", given=given, expected="must hold something to speak")
-    if found := UNSPEAKABLE.search(text):
+        yield Fault(field=field, given=given, expected=expected, error=error)
+    elif not text.strip():
+        yield Fault(field=field, given=given, expected="must hold something to speak")
+    elif found := UNSPEAKABLE.search(text):
         char = found.group()
         kind = "lone surrogates" if char >= "\ud800" else "control characters"
         given = f"U+{ord(char):04X} at position {found.start()}"
-        return Fault(field="text", given=given, expected=f"must not hold {kind}; remove it")
-    return None
+        yield Fault(field=field, given=given, expected=f"must not hold {kind}; remove it")
 
 
 def _content_faults(values: Mapping[str, Any], settings: Settings) -> Iterator[Fault]:
-    text = values.get("text")
-    if values.get("ssml") is not None:
-        yield Fault(
-            field="ssml",
-            given=describe("ssml", values["ssml"]),
-            expected="SSML is not read yet; give text instead",
-        )
-    elif "text" in values and text is None:
+    text, ssml = values.get("text"), values.get("ssml")
+    if text is not None and ssml is not None:
+        yield Fault(field="ssml", given="text and ssml", expected="one of the two")
+    elif text is None and ssml is None and {"text", "ssml"} <= values.keys():
         yield Fault(field="text", given="nothing", expected="must be given")
-    if isinstance(text, str) and (fault := check_text(text, settings.max_text_chars)):
-        yield fault
+    for field, content in (("text", text), ("ssml", ssml)):
+        if isinstance(content, str):
+            yield from check_text(content, settings.max_text_chars, field)
     if values.get("captions"):
         yield Fault(field="captions", given="True", expected="captions are not made yet")
 
@@ -252,8 +248,9 @@ def _type_faults(raw: Mapping[str, Any]) -> tuple[JobBody | None, list[Fault], s
         details = error.errors()
     wrong = {str(detail["loc"][0]) for detail in details}
     # A lone surrogate is a text's fault that is reported with its position.
-    told = [d for d in details if (d["loc"], d["type"]) != (("text",), "string_unicode")]
-    return None, [_fault_of(detail) for detail in told], wrong - {"text"}
+    contents = {"text", "ssml"}
+    told = [d for d in details if d["loc"][0] not in contents or d["type"] != "string_unicode"]
+    return None, [_fault_of(detail) for detail in told], wrong - contents
 
 
 def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
@@ -273,6 +270,7 @@ def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
         raise InvalidRequest
     voice = rules.find_voice(body.voice)
     request = JobRequest(
+        text_type="text" if body.ssml is None else "ssml",
         voice=voice.name,
         emotion=find_emotion(voice, body.emotion),
         emotion_intensity=body.emotion_intensity,
@@ -289,7 +287,9 @@ def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
         deadline_s=body.deadline_s,
         cache=body.cache,
     )
-    return Asked(id=body.id, text=body.text or "", request=request, fingerprint=fingerprint(raw))
+    return Asked(
+        id=body.id, text=body.text or body.ssml or "", request=request, fingerprint=fingerprint(raw)
+    )
 
 
 def fingerprint(raw: Mapping[str, Any]) -> str:

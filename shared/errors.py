@@ -66,6 +66,26 @@ class InvalidRequest(RequestError):
     status = 422
 
 
+class InvalidMarkup(InvalidRequest):
+    """SSML the farm does not read; `details["errors"]` has the fault's code, line and column."""
+
+    code = "invalid_markup"
+    title = "The SSML can not be read"
+
+    def __init__(
+        self,
+        fault: str = "unreadable",
+        message: str = title,
+        *,
+        line: int | None = None,
+        column: int | None = None,
+    ) -> None:
+        self.fault, self.line, self.column = fault, line, column
+        where = f" (line {line}, column {column})" if line else ""
+        error = {"field": "ssml", "code": fault, "message": message, "line": line, "column": column}
+        super().__init__(f"{message}{where}", errors=[error])
+
+
 class MalformedBody(RequestError):
     """The body is not what its content type says."""
 

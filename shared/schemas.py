@@ -73,15 +73,22 @@ class JobRequest(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentSpec(Plain):
-    """One segment as the plan stores it; `n_chars` is what fairness charges for it."""
+    """One segment as the plan stores it; `n_chars` is what fairness charges for it.
+
+    `voice`, `speed`, `pitch` and `volume` are the request's with what the markup says of them.
+    """
 
     index: int
     start: int
     end: int
     spoken: str
     symbols: str | None = None
+    voice: str
     emotion: str
     emotion_intensity: float
+    speed: float = 1.0
+    pitch: float = 0.0
+    volume: float = 1.0
     silence_before_ms: int = 0
     silence_after_ms: int = 0
     n_chars: int

@@ -75,6 +75,7 @@ def spec(index: int, n_chars: int = 3) -> SegmentSpec:
         start=index * n_chars,
         end=(index + 1) * n_chars,
         spoken="你好。",
+        voice="fake",
         emotion="neutral",
         emotion_intensity=1.0,
         n_chars=n_chars,

@@ -9,6 +9,7 @@ from shared.commands import Commands
 COMMANDS = {
     "run": "worker.commands.run",
     "doctor": "worker.commands.doctor",
+    "explain": "worker.commands.explain",
 }
 
 

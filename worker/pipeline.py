@@ -11,7 +11,7 @@ from itertools import chain, starmap
 from pathlib import Path
 from typing import Any
 
-from shared.errors import EmptyAudio, FarmError, InvalidRequest, SynthesisError
+from shared.errors import EmptyAudio, FarmError, SynthesisError
 from shared.formats import nearest_rate
 from shared.schemas import AudioResult, JobRequest, SegmentSpec, Voice
 from worker.audio import gate
@@ -19,12 +19,14 @@ from worker.audio.encode import write_audio
 from worker.audio.join import Piece, join
 from worker.audio.resample import resample
 from worker.engine.base import Engine
-from worker.text.characters import count_spoken, substitutions
-from worker.text.split import split
+from worker.text.characters import count_spoken
+from worker.text.frontend import Frontend, Options
+from worker.text.symbols import Style
 from worker.types import Rendering, Segment, Substitution, Utterance, Wave
 
 MAX_SUBSTITUTIONS = 1000
-Asked = tuple[JobRequest, SegmentSpec]
+# What the request and the markup together may ask of an engine.
+SPEEDS, PITCHES, VOLUMES = (0.25, 4.0), (-24.0, 24.0), (0.0, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,7 @@ class Rendered:
     """A segment's wave, past the gate, with `[start, end, start_ms, end_ms]` rows of `spoken`."""
 
     wave: Wave
+    digest: str
     timings_ms: tuple[tuple[int, int, int, int], ...]
 
 
@@ -41,23 +44,31 @@ Outcome = Rendered | FarmError
 class Plan:
     """A job's segments, made while they are read, and what could not be spoken among them."""
 
-    def __init__(self, request: JobRequest, text: str) -> None:
+    def __init__(
+        self, request: JobRequest, text: str, frontend: Frontend, reading: Options
+    ) -> None:
         self._request = request
         self._text = text
+        self._frontend = frontend
+        self._reading = reading
         self._unspoken: list[Substitution] = []
         self._n_more = 0
 
     def segments(self) -> Iterator[SegmentSpec]:
-        """The specs in order; raises `EmptyAudio` where nothing in the text can be spoken."""
-        if self._request.text_type != "text":
-            raise InvalidRequest("this farm reads plain text only; send it as `text`")
+        """The specs in order; raises `EmptyAudio` where nothing in the text can be spoken.
+
+        Raises `InvalidRequest` for markup the farm does not read, with its place.
+        """
         self._unspoken.clear()
         self._n_more = 0
         n_segments = 0
-        for segment in split(self._text):
+        found: list[Substitution] = []
+        for segment in self._frontend.segments(self._text, self._reading, found):
+            self._note(found)
+            found.clear()
             n_segments += 1
-            self._note(substitutions(segment.text, segment.start))
             yield _spec(self._request, segment)
+        self._note(found)
         if not n_segments:
             raise EmptyAudio(
                 f"none of {len(self._text)} characters is a letter, an ideograph or a digit"
@@ -85,42 +96,56 @@ class Plan:
             )
 
 
-def plan(request: JobRequest, text: str) -> Plan:
-    """How a job's text is cut into segments."""
-    return Plan(request, text)
+def plan(
+    request: JobRequest, text: str, *, frontend: Frontend, voice: Voice, symbols: bool
+) -> Plan:
+    """How a job's text is cut into segments for `voice`, with the model's `symbols` or without."""
+    reading = Options(
+        markup=request.text_type,
+        language=voice.language.partition("-")[0],
+        symbols=symbols,
+        style=Style(emotion=request.emotion),
+        emotions=frozenset(voice.emotions),
+    )
+    return Plan(request, text, frontend, reading)
 
 
-def utterance(request: JobRequest, spec: SegmentSpec) -> Utterance:
+def utterance(spec: SegmentSpec) -> Utterance:
     """What an engine is asked to say for a segment."""
     return Utterance(
         text=spec.spoken,
         symbols=spec.symbols,
         emotion=spec.emotion,
         emotion_intensity=spec.emotion_intensity,
-        speed=request.speed,
-        pitch=request.pitch,
+        speed=spec.speed,
+        pitch=spec.pitch,
     )
 
 
-def segment_key(job: str, voice: Voice, request: JobRequest, spec: SegmentSpec) -> str:
-    """The object key of a segment, named by what was asked of which revision of which voice.
+def segment_key(job: str, rendered: "Rendered") -> str:
+    """The object key of a rendered segment of a job."""
+    return f"jobs/{job}/segments/{rendered.digest}.flac"
+
+
+def digest_of(voice: Voice, spec: SegmentSpec) -> str:
+    """The SHA-256 of what was asked of which revision of which voice.
 
     Volume, format and sample rate are not part of it: they come in when the job is assembled.
     """
-    asked = [voice.engine, voice.name, voice.revision, asdict(utterance(request, spec))]
+    asked = [voice.engine, voice.name, voice.revision, asdict(utterance(spec))]
     canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"))
-    return f"jobs/{job}/segments/{hashlib.sha256(canonical.encode()).hexdigest()}.flac"
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def render(engine: Engine, voice: Voice, asked: Sequence[Asked]) -> list[Outcome]:
+def render(engine: Engine, voice: Voice, specs: Sequence[SegmentSpec]) -> list[Outcome]:
     """An outcome for each segment, in order: its wave, or why it alone has none.
 
     Segments are rendered in batches as the engine likes them. Raises what is no segment's
     fault, such as `EngineUnavailable`.
     """
     outcomes: list[Outcome] = []
-    for start in range(0, len(asked), max(1, engine.batch_size)):
-        batch = asked[start : start + max(1, engine.batch_size)]
+    for start in range(0, len(specs), max(1, engine.batch_size)):
+        batch = specs[start : start + max(1, engine.batch_size)]
         outcomes += _render_batch(engine, voice, batch)
     return outcomes
 
@@ -138,7 +163,7 @@ def assemble(
         raise EmptyAudio("the job has no segments to join")
     from_hz = first[1].rate_hz
     to_hz = request.sample_rate_hz or nearest_rate(request.format, from_hz)
-    joined = join(starmap(_piece, chain([first], waves)), volume=request.volume)
+    joined = join(starmap(_piece, chain([first], waves)))
     encoded = write_audio(resample(joined, from_hz, to_hz), to_hz, request.format, path)
     return AudioResult(
         key=f"jobs/{job}/audio-{encoded.sha256[:16]}.{request.format}",
@@ -151,41 +176,53 @@ def assemble(
 
 
 def _spec(request: JobRequest, segment: Segment) -> SegmentSpec:
-    intensity = segment.emotion_intensity
     return SegmentSpec(
         index=segment.index,
         start=segment.start,
         end=segment.end,
         spoken=segment.spoken,
         symbols=segment.symbols,
+        voice=segment.voice or request.voice,
+        speed=_within(request.speed * (segment.speed or 1.0), SPEEDS),
+        pitch=_within(request.pitch + (segment.pitch or 0.0), PITCHES),
+        volume=_within(request.volume * _or(segment.volume, 1.0), VOLUMES),
         emotion=segment.emotion or request.emotion,
-        emotion_intensity=request.emotion_intensity if intensity is None else intensity,
+        emotion_intensity=_or(segment.emotion_intensity, request.emotion_intensity),
         silence_before_ms=segment.silence_before_ms,
         silence_after_ms=segment.silence_after_ms,
         n_chars=len(segment.spoken),
     )
 
 
-def _render_batch(engine: Engine, voice: Voice, batch: Sequence[Asked]) -> list[Outcome]:
-    utterances = [utterance(request, spec) for request, spec in batch]
+def _or(value: float | None, otherwise: float) -> float:
+    return otherwise if value is None else value
+
+
+def _within(value: float, limits: tuple[float, float]) -> float:
+    low, high = limits
+    return min(high, max(low, value))
+
+
+def _render_batch(engine: Engine, voice: Voice, batch: Sequence[SegmentSpec]) -> list[Outcome]:
+    utterances = [utterance(spec) for spec in batch]
     try:
         renderings = engine.render(voice.name, utterances)
     except SynthesisError as error:
         if len(batch) == 1:
             return [error]
         return [outcome for one in batch for outcome in _render_batch(engine, voice, [one])]
-    return [_passed(*one) for one in zip(batch, renderings, strict=True)]
+    return [_passed(voice, *one) for one in zip(batch, renderings, strict=True)]
 
 
-def _passed(asked: Asked, rendering: Rendering) -> Outcome:
-    request, spec = asked
+def _passed(voice: Voice, spec: SegmentSpec, rendering: Rendering) -> Outcome:
     try:
-        gate.check(rendering.wave, n_chars=count_spoken(spec.spoken), speed=request.speed)
+        gate.check(rendering.wave, n_chars=count_spoken(spec.spoken), speed=spec.speed)
     except SynthesisError as error:
         return error
     rows = rendering.timings if rendering.timed == "characters" else ()
     return Rendered(
         wave=rendering.wave,
+        digest=digest_of(voice, spec),
         timings_ms=tuple(
             (row.start, row.end, round(row.start_s * 1000), round(row.end_s * 1000)) for row in rows
         ),
@@ -195,6 +232,7 @@ def _passed(asked: Asked, rendering: Rendering) -> Outcome:
 def _piece(spec: SegmentSpec, wave: Wave) -> Piece:
     return Piece(
         wave=wave,
+        volume=spec.volume,
         silence_before_ms=spec.silence_before_ms,
         silence_after_ms=spec.silence_after_ms,
     )

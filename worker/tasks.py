@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -37,6 +39,7 @@ from worker.heartbeat import Heartbeat
 from worker.keeper import missing_bells
 from worker.metrics import WorkerMetrics
 from worker.pulse import Pulse
+from worker.text.frontend import Frontend
 from worker.types import Wave
 from worker.voices import Voices
 
@@ -79,6 +82,7 @@ class Bench:
     def __init__(self, tools: Tools, *, store_patience_s: float = STORE_PATIENCE_S) -> None:
         self._t = tools
         self._store_patience_s = store_patience_s
+        self._frontend = Frontend()
         self._store_is_away = True  # until it has answered once
         self._fresh: dict[str, bytes] = {}  # a short job is assembled where it was rendered
         self._handlers: dict[UnitKind, Callable[[str, Sequence[Claim]], None]] = {
@@ -150,9 +154,16 @@ class Bench:
 
     def _plan(self, voice: str, claims: Sequence[Claim]) -> None:
         (claim,) = claims
-        planned = pipeline.plan(claim.request, claim.text)
+        planned = pipeline.plan(
+            claim.request,
+            claim.text,
+            frontend=self._frontend,
+            voice=self._t.voices.voice(voice),
+            symbols=self._t.voices.engine(voice).takes_symbols,
+        )
         total, chunk = 0, list[SegmentSpec]()
         for spec in planned.segments():
+            self._t.voices.voice(spec.voice)  # refuses what this worker could not speak
             chunk.append(spec)
             total += 1
             if len(chunk) >= (PLAN_CHUNK if total > FIRST_CHUNK else FIRST_CHUNK):
@@ -183,26 +194,30 @@ class Bench:
 
     def _render(self, voice: str, claims: Sequence[Claim]) -> None:
         t = self._t
-        info, engine = t.voices.voice(voice), t.voices.engine(voice)
         started_s = monotonic()
-        asked = [(claim.request, claim.spec) for claim in claims if claim.spec]
-        outcomes = pipeline.render(engine, info, asked)
+        outcomes = self._speak([claim.spec for claim in claims if claim.spec])
         synthesis_s = monotonic() - started_s
         audio_s = sum(o.wave.duration_s for o in outcomes if not isinstance(o, FarmError))
         t.metrics.rendered(voice, synthesis_s, audio_s)
-        for claim, (_, spec), outcome in zip(claims, asked, outcomes, strict=True):
+        for claim, outcome in zip(claims, outcomes, strict=True):
             if t.heartbeat.lost(claim):
                 continue
             if isinstance(outcome, FarmError):
                 self._fail(claim, outcome)
             else:
                 share = outcome.wave.duration_s / audio_s if audio_s else 0.0
-                key = pipeline.segment_key(claim.job, info, claim.request, spec)
-                self._keep(claim, key, outcome, synthesis_s * share)
+                self._keep(claim, outcome, synthesis_s * share)
 
-    def _keep(
-        self, claim: Claim, key: str, rendered: pipeline.Rendered, synthesis_s: float
-    ) -> None:
+    def _speak(self, specs: Sequence[SegmentSpec]) -> list[pipeline.Outcome]:
+        """An outcome for each, in order; neighbours of one voice go to its engine together."""
+        outcomes: list[pipeline.Outcome] = []
+        for name, group in groupby(specs, key=attrgetter("voice")):
+            voice, engine = self._t.voices.voice(name), self._t.voices.engine(name)
+            outcomes += pipeline.render(engine, voice, list(group))
+        return outcomes
+
+    def _keep(self, claim: Claim, rendered: pipeline.Rendered, synthesis_s: float) -> None:
+        key = pipeline.segment_key(claim.job, rendered)
         data = encode_segment(rendered.wave)
         self._patiently(claim, lambda: self._t.storage.put(key, data, MEDIA_TYPES["flac"]))
         self._fresh[key] = data

@@ -35,7 +35,8 @@ class Segment:
     `text` is the source between the character offsets `start` and `end`; `spoken` is its
     normalised form. `symbols` is the model's own notation (space-separated
     `{sy$tone$syllable$word$emotion$speaker}` units), None for engines that take text.
-    `emotion` and `emotion_intensity` override the request's where the markup says so.
+    `emotion` and `emotion_intensity` override the request's where the markup says so, as do
+    `voice`, `speed` (a factor), `pitch` (semitones) and `volume` (a gain factor).
     """
 
     index: int
@@ -46,6 +47,10 @@ class Segment:
     symbols: str | None = None
     emotion: str | None = None
     emotion_intensity: float | None = None
+    voice: str | None = None
+    speed: float | None = None
+    pitch: float | None = None
+    volume: float | None = None
     silence_before_ms: int = 0
     silence_after_ms: int = 0
 

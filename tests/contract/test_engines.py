@@ -28,7 +28,7 @@ class Offered:
         self.voice = voices.voice(name)
         self.engine: Engine = voices.engine(name)
         self.engine.load(name)
-        self.texts = TEXTS[self.voice.language[:2]]
+        self.texts = TEXTS.get(self.voice.language[:2], TEXTS["zh"])
 
     def samples(self, text: str, **manner: object) -> np.ndarray:
         asked = Utterance(text=text, **manner)  # type: ignore[arg-type]

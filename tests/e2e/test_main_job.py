@@ -5,6 +5,7 @@ import io
 import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,3 +90,23 @@ def test_poison_text_fails_alone(farm: Farm) -> None:
     assert [farm.ended(job)["status"] for job in healthy] == ["succeeded"] * 5
     job = farm.ended(poison)
     assert (job["status"], job["error"]["code"]) == ("failed", "text_refused")
+
+
+def test_markup_is_spoken_and_bad_markup_fails_with_its_place(farm: Farm) -> None:
+    def speak(ssml: str) -> dict[str, Any]:
+        answer = farm.call("POST", "/v1/jobs", {"ssml": ssml, "voice": "espeak-zh"})
+        assert answer.status == 202, answer.body
+        return farm.ended(answer.json["id"])
+
+    plain = speak("<speak>你好，今天气温23℃。我们去公园吧。</speak>")
+    paused = speak('<speak>你好，今天气温23℃。<break time="2s"/>我们去公园吧。</speak>')
+    assert paused["audio"]["duration_s"] > plain["audio"]["duration_s"] + 1.5
+    broken = speak("<speak><emotion>你好</speak>")
+    assert (broken["status"], broken["error"]["code"]) == ("failed", "invalid_markup")
+    assert "line 1" in broken["error"]["message"]
+
+
+def test_what_can_not_be_spoken_is_reported(farm: Farm) -> None:
+    job = farm.ended(farm.submit("今天真好😀，我们出发。", voice="espeak-zh"))
+    (left_out,) = job["substitutions"]
+    assert (left_out["start"], left_out["end"]) == (4, 5)

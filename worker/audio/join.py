@@ -15,18 +15,19 @@ KNEE = 0.8  # louder than this, raised volume bends towards full scale instead o
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A wave with the silence around it."""
+    """A wave with its gain, 0 to 2, and the silence around it."""
 
     wave: Wave
+    volume: float = 1.0
     silence_before_ms: int = 0
     silence_after_ms: int = 0
 
 
-def join(pieces: Iterable[Piece], *, volume: float = 1.0) -> Iterator[Samples]:
+def join(pieces: Iterable[Piece]) -> Iterator[Samples]:
     """The pieces in order as float32 chunks, one piece held at a time.
 
-    The whole is exactly as long as all waves and pauses together. `volume` is a gain from 0 to
-    2; nothing leaves [-1, 1]. Raises `InternalError` when the pieces' rates differ.
+    The whole is exactly as long as all waves and pauses together; nothing leaves [-1, 1]. Raises
+    `InternalError` when the pieces' rates differ.
     """
     rate_hz: int | None = None
     for piece in pieces:
@@ -34,7 +35,7 @@ def join(pieces: Iterable[Piece], *, volume: float = 1.0) -> Iterator[Samples]:
             raise InternalError(f"segments at {rate_hz} and {piece.wave.rate_hz} Hz in one job")
         rate_hz = piece.wave.rate_hz
         yield from _silence(piece.silence_before_ms, rate_hz)
-        yield _amplified(_faded(piece.wave), volume)
+        yield _amplified(_faded(piece.wave), piece.volume)
         yield from _silence(piece.silence_after_ms, rate_hz)
 
 

@@ -56,7 +56,7 @@ class FakeEngine:
             Voice(
                 name=name,
                 engine=self.name,
-                language="zh-CN",
+                language="und",
                 emotions=tuple(EMOTIONS),
                 sample_rate_hz=SAMPLE_RATE_HZ,
                 revision="1",

@@ -1,74 +1,46 @@
-"""Which characters can be spoken, which only shape speech, and which no voice can say."""
+"""What kind of character something is: the classes every stage of the frontend shares."""
 
-import unicodedata
-from collections.abc import Iterator
-from functools import lru_cache
+import re
+from typing import Final
 
-from worker.types import Substitution
+HANZI: Final = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+# Letters that a Latin word may hold: ASCII, Latin-1, Latin Extended, without × and ÷.
+LATIN: Final = "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f"
 
-_SPOKEN_CATEGORIES = ("L", "N")
-_REASONS = {
-    "Cc": "control character",
-    "Cs": "lone surrogate",
-    "Co": "private use",
-    "Cn": "unassigned",
-}
-_LAYOUT = frozenset("\t\n\v\f\r\x1c\x1d\x1e\x1f\x85")
+HANZI_CHAR: Final = re.compile(f"[{HANZI}]")
+HANZI_RUN: Final = re.compile(f"[{HANZI}]+")
+LATIN_CHAR: Final = re.compile(f"[{LATIN}]")
+LATIN_RUN: Final = re.compile(f"[{LATIN}]+")
 
-# Blocks of pictures, and the marks that only join or colour pictures.
-_PICTURES = ((0x2600, 0x27BF), (0x2B00, 0x2BFF), (0x1F000, 0x1FAFF))
-_PICTURE_MARKS = frozenset("\u200d\u20e3\ufe0e\ufe0f") | {chr(c) for c in range(0xE0020, 0xE0080)}
+# What counts as one or more syllables when a sentence's length is estimated before it is read.
+SPEAKABLE: Final = re.compile(f"[{HANZI}0-9]|[{LATIN}]+")
+
+OPENING: Final = "“‘「『（【《〈〔［("
+CLOSING: Final = "”’」』）】》〉〕］)"
+PAIRS: Final = dict(zip(CLOSING, OPENING, strict=True))
 
 
-@lru_cache(maxsize=16_384)
-def is_spoken(character: str) -> bool:
-    """Whether the character makes sound of its own: a letter, an ideograph, a digit."""
-    if " " <= character < "\x7f":
-        return character.isalnum()
-    sounds = unicodedata.category(character)[0] in _SPOKEN_CATEGORIES
-    return sounds and unspeakable(character) is None
+def is_hanzi(char: str) -> bool:
+    """Whether `char` is a Chinese character, `〇` included."""
+    return bool(char) and HANZI_CHAR.match(char) is not None
+
+
+def is_latin(char: str) -> bool:
+    """Whether `char` is a Latin letter, accented ones included."""
+    return bool(char) and LATIN_CHAR.match(char) is not None
+
+
+def count_syllables(text: str) -> int:
+    """A quick estimate of how many syllables `text` has: digits and Chinese characters count one,
+    Latin words two."""
+    return sum(1 if len(m) == 1 else 2 for m in SPEAKABLE.findall(text))
+
+
+def is_spoken(char: str) -> bool:
+    """Whether `char` makes sound of its own: a letter, an ideograph or a digit."""
+    return char.isalnum()
 
 
 def count_spoken(text: str) -> int:
     """How many characters of `text` make sound of their own."""
-    return sum(map(is_spoken, text))
-
-
-@lru_cache(maxsize=16_384)
-def unspeakable(character: str) -> str | None:
-    """Why no voice can say this character, or None where one can or it only shapes speech."""
-    if " " <= character < "\x7f":
-        return None
-    if _is_picture(character):
-        return "emoji"
-    if character in _LAYOUT:
-        return None
-    return _REASONS.get(unicodedata.category(character))
-
-
-def blanked(text: str) -> str:
-    """`text` with a space for every unspeakable character and line break; same length."""
-    return "".join(" " if c in _LAYOUT or unspeakable(c) else c for c in text)
-
-
-def substitutions(text: str, start: int) -> Iterator[Substitution]:
-    """A report for each run of unspeakable characters; `start` is where `text` begins."""
-    run_start, run_reason = 0, None
-    for at, character in enumerate([*text, " "]):
-        reason = unspeakable(character)
-        if reason == run_reason:
-            continue
-        if run_reason is not None:
-            yield Substitution(
-                start=start + run_start,
-                end=start + at,
-                text=text[run_start:at].encode("utf-8", "replace").decode("utf-8"),
-                replacement="",
-                reason=run_reason,
-            )
-        run_start, run_reason = at, reason
-
-
-def _is_picture(character: str) -> bool:
-    code = ord(character)
-    return character in _PICTURE_MARKS or any(low <= code <= high for low, high in _PICTURES)
+    return sum(map(str.isalnum, text))

@@ -150,7 +150,7 @@ def test_line_breaks_tabs_and_astral_characters_are_text() -> None:
         ("sample_rate", 16000.0),
         ("captions", 1),
         ("captions", True),
-        ("ssml", "<speak/>"),
+        ("ssml", 5),
         ("priority", "urgent"),
         ("webhook_events", []),
         ("webhook_events", ["ended"]),
@@ -241,6 +241,16 @@ def test_an_unfit_idempotency_key_is_refused(key: str) -> None:
 def test_a_fit_idempotency_key_is_kept() -> None:
     assert check_idempotency_key("4f6b-01") == "4f6b-01"
     assert check_idempotency_key(None) is None
+
+
+def test_ssml_is_taken_instead_of_text_not_beside_it() -> None:
+    asked = parse(text=None, ssml="<speak>你好</speak>")
+    assert (asked.text, asked.request.text_type) == ("<speak>你好</speak>", "ssml")
+    with pytest.raises(InvalidRequest) as refused:
+        parse(text="你好", ssml="<speak>你好</speak>")
+    assert [error["field"] for error in refused.value.details["errors"]] == ["ssml"]
+    with pytest.raises(InvalidRequest):
+        parse(text=None, ssml="  ")
 
 
 def test_every_field_of_the_body_reaches_the_request() -> None:

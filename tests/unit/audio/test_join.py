@@ -1,4 +1,5 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ def piece(n_samples: int, level: float = 0.5, before_ms: int = 0, after_ms: int 
 
 
 def joined(*pieces: Piece, volume: float = 1.0) -> Samples:
-    return np.concatenate([np.zeros(0, np.float32), *join(pieces, volume=volume)])
+    louder = [replace(piece, volume=volume) for piece in pieces]
+    return np.concatenate([np.zeros(0, np.float32), *join(louder)])
 
 
 @given(

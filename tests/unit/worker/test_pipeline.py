@@ -7,13 +7,21 @@ import numpy as np
 import pytest
 import soundfile
 
-from shared.errors import BadAudio, EmptyAudio, EngineUnavailable, SynthesisError, TextRefused
+from shared.errors import (
+    BadAudio,
+    EmptyAudio,
+    EngineUnavailable,
+    InvalidRequest,
+    SynthesisError,
+    TextRefused,
+)
 from shared.schemas import AudioFormat, JobRequest, SegmentSpec
 from shared.settings import Settings
 from worker import pipeline
 from worker.audio.join import pause_samples
 from worker.engine.fake import S_PER_CHAR, FakeEngine
 from worker.pipeline import Rendered
+from worker.text.frontend import Frontend
 from worker.types import Rendering, Utterance, Wave
 from worker.voices import Voices
 
@@ -22,13 +30,20 @@ VOICE = FakeEngine().voices()[0]
 NEWS = "国家统计局今天公布数据。全年经济增长5.2%，总体平稳！\n\n“消费回升了。”他说。"
 
 
+CHINESE = replace(VOICE, language="zh-CN", emotions=("neutral", "happy"))
+FRONTEND = Frontend()
+
+
+def plan(text: str, request: JobRequest = REQUEST, *, symbols: bool = False) -> pipeline.Plan:
+    return pipeline.plan(request, text, frontend=FRONTEND, voice=CHINESE, symbols=symbols)
+
+
 def specs(text: str, request: JobRequest = REQUEST) -> list[SegmentSpec]:
-    return [*pipeline.plan(request, text).segments()]
+    return [*plan(text, request).segments()]
 
 
-def outcomes(*texts: str, request: JobRequest = REQUEST) -> list[pipeline.Outcome]:
-    asked = [(request, spec(text)) for text in texts]
-    return pipeline.render(FakeEngine(), VOICE, asked)
+def outcomes(*texts: str) -> list[pipeline.Outcome]:
+    return pipeline.render(FakeEngine(), VOICE, [spec(text) for text in texts])
 
 
 def spec(text: str, **changes: object) -> SegmentSpec:
@@ -37,6 +52,7 @@ def spec(text: str, **changes: object) -> SegmentSpec:
         start=0,
         end=len(text),
         spoken=text,
+        voice="fake",
         emotion="neutral",
         emotion_intensity=1.0,
         n_chars=len(text),
@@ -61,8 +77,8 @@ def assemble(
 def test_a_plan_covers_the_text_in_order() -> None:
     planned = specs(NEWS)
     assert "".join(NEWS[one.start : one.end] for one in planned) == NEWS
-    assert [one.index for one in planned] == [0, 1, 2, 3]
-    assert [one.silence_after_ms for one in planned] == [350, 600, 350, 0]
+    assert [one.index for one in planned] == list(range(len(planned)))
+    assert all(one.silence_after_ms > 0 for one in planned[:-1])
     assert all(one.n_chars == len(one.spoken) for one in planned)
 
 
@@ -72,19 +88,51 @@ def test_a_plan_carries_the_requests_emotion() -> None:
 
 
 def test_a_plan_reports_what_it_leaves_out() -> None:
-    plan = pipeline.plan(REQUEST, "今天下雨了😀。明天\x07是晴天。")
-    spoken = [one.spoken for one in plan.segments()]
-    assert spoken == ["今天下雨了 。", "明天 是晴天。"]
-    assert [(one["start"], one["end"], one["reason"]) for one in plan.substitutions()] == [
-        (5, 6, "emoji"),
-        (9, 10, "control character"),
-    ]
+    planned = plan("今天下雨了😀。明天\x07是晴天。")
+    spoken = [one.spoken for one in planned.segments()]
+    assert spoken == ["今天下雨了。", "明天是晴天。"]
+    assert [(one["start"], one["end"]) for one in planned.substitutions()] == [(5, 6), (9, 10)]
+
+
+def test_a_plan_speaks_numbers_as_words_and_spells_symbols_where_they_are_taken() -> None:
+    (one,) = plan("增长5.2%。", symbols=True).segments()
+    assert one.spoken == "增长百分之五点二。"
+    assert one.symbols is not None
+    assert one.symbols.startswith("{z_c$tone1$s_begin$word_begin$emotion_neutral$F7}")
+    (plain,) = plan("增长5.2%。").segments()
+    assert plain.symbols is None
+
+
+def test_markup_changes_what_the_request_asked() -> None:
+    ssml = replace(REQUEST, text_type="ssml", speed=2.0)
+    text = (
+        "<speak>你好，今天天气不错。"
+        '<emotion category="happy" intensity="1.5">太好了，我们走吧！</emotion>'
+        '<prosody rate="50%">慢慢来，不着急。</prosody></speak>'
+    )
+    first, second, third = specs(text, ssml)
+    assert (first.emotion, first.speed) == ("neutral", 2.0)
+    assert (second.emotion, second.emotion_intensity) == ("happy", 1.5)
+    assert third.speed < first.speed
+
+
+def test_markup_that_is_not_read_is_refused_with_its_place() -> None:
+    with pytest.raises(InvalidRequest, match="line 1"):
+        specs("<speak><magic>你好</magic></speak>", replace(REQUEST, text_type="ssml"))
+
+
+def test_a_thousand_substitutions_and_more_end_in_one_row_for_the_rest() -> None:
+    planned = plan("好\x07。" * 1500)
+    assert len([*planned.segments()]) > 0
+    rows = planned.substitutions()
+    assert len(rows) == 1000
+    assert "501 more places" in rows[-1]["reason"]
 
 
 def test_a_plan_read_again_reports_the_same() -> None:
-    plan = pipeline.plan(REQUEST, "今天下雨了😀。")
-    assert [*plan.segments()] == [*plan.segments()]
-    assert len(plan.substitutions()) == 1
+    planned = plan("今天下雨了😀。")
+    assert [*planned.segments()] == [*planned.segments()]
+    assert len(planned.substitutions()) == 1
 
 
 @pytest.mark.parametrize("text", ["", "  \n", "。。。", "😀😀"])
@@ -97,34 +145,33 @@ def test_a_text_without_speech_has_no_plan(text: str) -> None:
 
 
 def test_a_key_names_what_was_asked() -> None:
-    key = pipeline.segment_key("j1", VOICE, REQUEST, spec("你好"))
+    (rendered,) = outcomes("你好")
+    assert isinstance(rendered, Rendered)
+    key = pipeline.segment_key("j1", rendered)
     job, digest = key.removesuffix(".flac").rsplit("/", 1)
     assert job == "jobs/j1/segments"
     assert len(bytes.fromhex(digest)) == hashlib.sha256().digest_size
 
 
-def test_a_key_changes_with_everything_that_changes_the_sound() -> None:
+def test_a_digest_changes_with_everything_that_changes_the_sound() -> None:
     one = spec("你好")
     changed = [
-        (VOICE, REQUEST, one),
-        (replace(VOICE, revision="2"), REQUEST, one),
-        (replace(VOICE, name="fake-2"), REQUEST, one),
-        (VOICE, replace(REQUEST, speed=1.5), one),
-        (VOICE, replace(REQUEST, pitch=1.0), one),
-        (VOICE, REQUEST, replace(one, spoken="您好")),
-        (VOICE, REQUEST, replace(one, symbols="{n$tone3}")),
-        (VOICE, REQUEST, replace(one, emotion="happy")),
-        (VOICE, REQUEST, replace(one, emotion_intensity=0.5)),
+        (VOICE, one),
+        (replace(VOICE, revision="2"), one),
+        (replace(VOICE, name="fake-2"), one),
+        (VOICE, replace(one, speed=1.5)),
+        (VOICE, replace(one, pitch=1.0)),
+        (VOICE, replace(one, spoken="您好")),
+        (VOICE, replace(one, symbols="{n$tone3}")),
+        (VOICE, replace(one, emotion="happy")),
+        (VOICE, replace(one, emotion_intensity=0.5)),
     ]
-    assert len({pipeline.segment_key("j1", *asked) for asked in changed}) == len(changed)
+    assert len({pipeline.digest_of(*asked) for asked in changed}) == len(changed)
 
 
-def test_a_key_stays_when_only_the_assembly_differs() -> None:
-    louder = replace(REQUEST, volume=2.0, format="mp3", sample_rate_hz=8000)
-    moved = spec("你好", index=4, start=9, end=11, silence_after_ms=600)
-    assert pipeline.segment_key("j1", VOICE, louder, moved) == pipeline.segment_key(
-        "j1", VOICE, REQUEST, spec("你好")
-    )
+def test_a_digest_stays_when_only_the_assembly_differs() -> None:
+    moved = spec("你好", index=4, start=9, end=11, silence_after_ms=600, volume=2.0)
+    assert pipeline.digest_of(VOICE, moved) == pipeline.digest_of(VOICE, spec("你好"))
 
 
 # Render
@@ -170,8 +217,9 @@ def test_more_segments_than_a_batch_are_all_rendered() -> None:
 
 
 def test_speed_pitch_and_emotion_reach_the_engine() -> None:
-    request = replace(REQUEST, speed=2.0, pitch=3.0)
-    said = pipeline.utterance(request, spec("好", emotion="sad", emotion_intensity=0.5))
+    said = pipeline.utterance(
+        spec("好", emotion="sad", emotion_intensity=0.5, speed=2.0, pitch=3.0)
+    )
     assert said == Utterance(text="好", emotion="sad", emotion_intensity=0.5, speed=2.0, pitch=3.0)
 
 
@@ -181,7 +229,7 @@ def test_an_engine_that_is_unfit_is_no_segments_fault() -> None:
             raise EngineUnavailable("the model is gone")
 
     with pytest.raises(EngineUnavailable, match="the model is gone"):
-        pipeline.render(Broken(), VOICE, [(REQUEST, spec("你好"))])
+        pipeline.render(Broken(), VOICE, [spec("你好")])
 
 
 # Assemble
@@ -216,7 +264,7 @@ def test_the_rate_is_the_one_asked_or_the_next_the_format_has(
 
 
 def test_volume_is_applied(tmp_path: Path) -> None:
-    assemble(tmp_path, (spec("a"), wave(16_000)), volume=0.5)
+    assemble(tmp_path, (spec("a", volume=0.5), wave(16_000)))
     samples, _ = soundfile.read(tmp_path / "audio")
     assert samples[8_000] == pytest.approx(0.25, abs=1e-4)
 
@@ -244,9 +292,7 @@ def test_a_paragraph_of_news_becomes_a_wav_that_speaks(tmp_path: Path) -> None:
     voice = voices.voice("espeak-zh")
     request = replace(REQUEST, voice="espeak-zh")
     planned = specs(NEWS, request)
-    rendered = pipeline.render(
-        voices.engine("espeak-zh"), voice, [(request, one) for one in planned]
-    )
+    rendered = pipeline.render(voices.engine("espeak-zh"), voice, planned)
     waves = [outcome.wave for outcome in rendered if isinstance(outcome, Rendered)]
     path = tmp_path / "news.wav"
     audio = pipeline.assemble(iter(zip(planned, waves, strict=True)), request, "j1", path)

@@ -1,0 +1,198 @@
+"""Readings: which syllable each Chinese character is, before any change of tone between them.
+
+In order: the user's lexicon, our own words, phrase lists inside the segmenter's words, rules for
+frequent polyphones, the model for the rest. Tones that change in context are `sandhi`'s.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from worker.text import polyphone_rules, tables
+from worker.text.names import Surnames
+from worker.text.polyphones import PolyphoneModel
+from worker.text.words import Segmenter, Word, WordKind
+
+_LONGEST_PHRASE: Final = 12
+
+
+class Lexicon:
+    """Words with their readings, the most trusted source first; read once."""
+
+    def __init__(self) -> None:
+        self.characters = {c: reading for reading, chars in _rows("characters.tsv") for c in chars}
+        self._alone = {w[0]: w[1:] for w in tables.words("g2p.tsv", "default")}
+        phrases = _rows("phrases.tsv")
+        self._phrases = {word: tuple(said.split(" ")) for word, said in phrases}
+        self._phrases |= {word: tuple(said.split(" ")) for word, said in _rows("readings.tsv")}
+        self._usual = frozenset(
+            word for row in tables.rows("usual_words.tsv") for word in row[0].split(" ")
+        )
+        self._neutral = frozenset(tables.words("neutral.tsv", "neutral"))
+        self._inside_neutral = tables.word_set("neutral.tsv", "inside")
+        self._full_de = tables.word_set("g2p.tsv", "de_full")
+        self._full_zi = frozenset(tables.words("g2p.tsv", "zi_full"))
+
+    def default(self, char: str) -> str:
+        """The reading of a character that stands alone, "" for one that no list has."""
+        return self._alone.get(char) or self.characters.get(char, "")
+
+    def reading(self, word: str) -> tuple[str, ...] | None:
+        """The readings of a listed word of two characters or more, None for any other."""
+        said = self._phrases.get(word)
+        if said is None and (word in self._usual or word in self._neutral):
+            said = tuple(self.characters.get(c, "") for c in word)
+        if said is None:
+            return None
+        return self._with_neutral(word, said)
+
+    def has_phrase(self, word: str) -> bool:
+        """Whether `word` is listed because it is not read character by character."""
+        return word in self._phrases
+
+    def _with_neutral(self, word: str, said: tuple[str, ...]) -> tuple[str, ...]:
+        if len(word) == 2 and word[1] == "得" and word not in self._full_de:
+            return (said[0], "de5")
+        if len(word) == 3 and word[1] == "得":
+            said = (said[0], "de5", said[2])
+        if len(word) > 2 and word[:2] in self._inside_neutral:
+            said = (said[0], said[1][:-1] + "5", *said[2:])
+        if self.ends_neutral(word):
+            return (*said[:-1], said[-1][:-1] + "5")
+        return said
+
+    def ends_neutral(self, word: str) -> bool:
+        """Whether the last syllable of `word` is neutral: listed, or 子 as a suffix."""
+        if word in self._neutral or (len(word) > 2 and word[-2:] in self._inside_neutral):
+            return True
+        if word[-1] != "子" or len(word) < 2 or word in self._full_zi:
+            return False
+        return word[-2:] not in self._full_zi
+
+
+def _rows(name: str) -> list[tuple[str, str]]:
+    return [(row[0], row[1]) for row in tables.rows(name)]
+
+
+class Reader:
+    """Gives every Chinese character of a sentence its reading; no state between calls."""
+
+    def __init__(self, segmenter: Segmenter, custom: dict[str, tuple[str, ...]]) -> None:
+        self._segmenter = segmenter
+        self._custom = custom
+        self._lexicon = Lexicon()
+        self._model = PolyphoneModel()
+        self._surnames = Surnames()
+        # Characters whose usual reading is right so often that the model only adds mistakes.
+        self._settled = tables.word_set("g2p.tsv", "settled")
+
+    def knows(self, char: str) -> bool:
+        """Whether a reading of the character is known."""
+        return bool(self._lexicon.default(char))
+
+    def readings(self, spoken: str, words: Sequence[Word]) -> list[str]:
+        """A reading such as `hao3` for each character of `spoken`; "" where there is none."""
+        words = [part for word in words for part in self._known_parts(word)]
+        said = [""] * len(spoken)
+        open_at: list[int] = []
+        for i, word in enumerate(words):
+            if word.kind is WordKind.HANZI:
+                self._word(words, i, said, open_at)
+        self._across(spoken, words, said, open_at)
+        self._ask_model(spoken, said, open_at)
+        return said
+
+    def _known_parts(self, word: Word) -> Sequence[Word]:
+        """A word the segmenter guessed comes apart, so that rules see what stands beside a
+        polyphone: 太重, 他长. Names and listed words stay whole."""
+        text = word.text
+        if word.kind is not WordKind.HANZI or not 2 <= len(text) <= 3:
+            return (word,)
+        known = self._segmenter.has_word(text) or text in self._custom or word.tag[:1] in ("n", "w")
+        if known or self._lexicon.reading(text):
+            return (word,)
+        return [
+            Word(text=char, start=word.start + i, kind=word.kind, tag=word.tag)
+            for i, char in enumerate(text)
+        ]
+
+    def _word(self, words: Sequence[Word], i: int, said: list[str], open_at: list[int]) -> None:
+        word = words[i]
+        name = self._surnames.reading(words, i)
+        known = self._custom.get(word.text) or name or self._listed(word.text)
+        if known:
+            said[word.start : word.end] = known
+        elif len(word.text) == 1:
+            ruled = polyphone_rules.reading(words, i)
+            self._single(word.text, word.start, ruled, said, open_at)
+        else:
+            self._inside(word, said, open_at)
+        if word.tag == "m" and word.text[-1] == "行" and len(word.text) > 1:
+            said[word.end - 1] = polyphone_rules.row(words, i)
+        listed = self._lexicon.has_phrase(word.text) or self._lexicon.has_phrase(word.text[:2])
+        if not listed and (head := self._surnames.head(word)):
+            said[word.start] = head
+
+    def _listed(self, word: str) -> tuple[str, ...] | None:
+        return self._lexicon.reading(word) if len(word) > 1 else None
+
+    def _single(
+        self, char: str, at: int, ruled: str | None, said: list[str], open_at: list[int]
+    ) -> None:
+        said[at] = ruled or self._lexicon.default(char)
+        if ruled is None and char not in self._settled and self._model.knows(char):
+            open_at.append(at)
+
+    def _inside(self, word: Word, said: list[str], open_at: list[int]) -> None:
+        """A word no list has: the longest listed parts of it, then single characters."""
+        text = word.text
+        at = 0
+        while at < len(text):
+            for length in range(min(len(text) - at, _LONGEST_PHRASE), 1, -1):
+                known = self._lexicon.reading(text[at : at + length])
+                if known and length < len(text):
+                    said[word.start + at : word.start + at + length] = known
+                    at += length
+                    break
+            else:
+                self._single(text[at], word.start + at, None, said, open_at)
+                at += 1
+        if self._lexicon.ends_neutral(text) and word.tag not in ("nr", "nrt"):
+            said[word.end - 1] = said[word.end - 1][:-1] + "5"
+
+    def _across(
+        self, spoken: str, words: Sequence[Word], said: list[str], open_at: list[int]
+    ) -> None:
+        """Listed phrases that the segmenter cut into several words."""
+        i = 0
+        while i < len(words):
+            i += self._phrase_at(spoken, words, i, said, open_at) or 1
+
+    def _phrase_at(
+        self, spoken: str, words: Sequence[Word], i: int, said: list[str], open_at: list[int]
+    ) -> int:
+        start = words[i].start
+        if words[i].tag == "q":
+            # 这种花 is a kind of flower, whatever 种花 is.
+            return 0
+        for j in range(min(i + 4, len(words)) - 1, i, -1):
+            end = words[j].end
+            if end - start > _LONGEST_PHRASE or any(
+                w.kind is not WordKind.HANZI for w in words[i : j + 1]
+            ):
+                continue
+            text = spoken[start:end]
+            pair = all(len(w.text) == 1 for w in words[i : j + 1])
+            known = self._custom.get(text)
+            if known is None and self._lexicon.has_phrase(text) and (len(text) > 2 or pair):
+                known = self._lexicon.reading(text)
+            if known:
+                said[start:end] = known
+                open_at[:] = [at for at in open_at if not start <= at < end]
+                return j - i + 1
+        return 0
+
+    def _ask_model(self, spoken: str, said: list[str], open_at: list[int]) -> None:
+        """The model sees a sentence at a time, never what a mark cuts off far away."""
+        open_at.sort()
+        for at, reading in zip(open_at, self._model.readings(spoken, open_at), strict=True):
+            said[at] = reading

@@ -1,0 +1,39 @@
+"""Numbers that no other family took: quantities, decimals, digit strings."""
+
+import re
+from typing import Final
+
+from worker.text.normalise.numbers import decimal, digits, phone_digits
+from worker.text.normalise.rule import NUMBER, Rule, near, right, rule
+
+# Bare numbers from this length on are codes, not quantities, unless commas group them.
+_LONGEST_BARE: Final = 10
+
+
+def rules() -> tuple[Rule, ...]:
+    """The rules of this family, the most specific first."""
+    return (
+        rule("leading_dot", r"\.([0-9]{1,32})(?![0-9.])", _leading_dot),
+        rule("number", rf"({NUMBER})", _number),
+        rule("digit", r"[0-9]", _digit),
+    )
+
+
+def _leading_dot(match: re.Match[str]) -> str | None:
+    if near(match).isalnum():
+        return None
+    return f"零点{digits(match.group(1))}"
+
+
+def _number(match: re.Match[str]) -> str:
+    text = match.group(1)
+    whole = text.partition(".")[0]
+    if re.search("[A-Za-z0-9]-$", near(match, 2)) and text.isdigit() and len(text) > 2:
+        return phone_digits(text)
+    if len(whole) >= _LONGEST_BARE and not re.match("[多余]?[\u4e00-\u9fff]", right(match)):
+        return digits(text).replace(".", "点")
+    return decimal(text)
+
+
+def _digit(match: re.Match[str]) -> str:
+    return digits(match.group())

@@ -1,0 +1,123 @@
+"""Numbers that name rather than count: codes, rooms, flights, trains, plates, models."""
+
+import re
+from typing import Final
+
+from worker.text import tables
+from worker.text.normalise.numbers import cardinal, digits, phone_digits
+from worker.text.normalise.rule import Rule, left, near, right, rule
+
+_PROVINCES: Final = "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼港澳台"
+_STANDARD: Final = (
+    r"(?:GB|ISO|IEC|IEEE|RFC|DIN|ASTM|JB|YY|DB|HJ|QB|SB|NY|DL|JGJ|CJJ)(?:/[A-Z]{1,3})?"
+    r"[ -]?[0-9]{3,6}(?:\.[0-9]{1,2})?(?:[-—:][0-9]{2,4})?(?![0-9])"
+)
+_END: Final = r"(?![0-9])(?!\.[0-9])"
+
+
+def rules() -> tuple[Rule, ...]:
+    """The rules of this family, the most specific first."""
+    return (
+        rule("plate", r"([A-Z])[· ]?([A-Z0-9]{5,6})(?![A-Za-z0-9])", _plate),
+        rule("train", rf"([GDCZTKYLS])([0-9]{{1,4}}){_END}", _train),
+        rule("flight", rf"([A-Z0-9][A-Z])([0-9]{{3,4}}){_END}", _flight),
+        rule("standard", _STANDARD, _standard),
+        rule("filing", r"[0-9]{5,20}(?=号(?![线楼]))", _filing),
+        rule("code", r"[A-Za-z0-9]{2,40}(?:-[A-Za-z0-9]{1,20}){0,6}(?!\.[0-9])", _code),
+        rule("room", rf"([0-9]{{3,4}}){_END}", _room),
+        rule("doors", r"[0-9]{1,5}(?:-[0-9]{1,5}){2,4}(?![0-9/-])", _doors),
+        rule("model", rf"([0-9]{{3,5}}){_END}", _model),
+        rule("train_number", r"([0-9]{3,4})(?=次(?:列车|航班|火车|特快|快车|车))", _train_number),
+    )
+
+
+def _standard(match: re.Match[str]) -> str:
+    """Names of standards: GB/T 19001-2016."""
+    return " ".join(phone_digits(part) for part in re.split(r"[ /:.—-]+", match.group()))
+
+
+def _filing(match: re.Match[str]) -> str:
+    return phone_digits(match.group())
+
+
+def letters_and_digits(text: str) -> str:
+    """A code as it is said: letters as they are, digits one by one with 幺.
+
+    >>> letters_and_digits("CA1501")
+    'CA幺五零幺'
+    """
+    return phone_digits(text)
+
+
+def _plate(match: re.Match[str]) -> str | None:
+    if near(match) not in _PROVINCES or not near(match):
+        return None
+    if not any(c.isdigit() for c in match.group(2)):
+        return None
+    tail = match.group(2)
+    said = phone_digits(tail) if re.search("[A-Z]", tail) or "1" in tail else digits(tail)
+    return f"{match.group(1)}{said}"
+
+
+def _train(match: re.Match[str]) -> str | None:
+    after = right(match).startswith(tables.words("contexts.tsv", "train_after"))
+    before = left(match).endswith(tables.words("contexts.tsv", "train_before"))
+    if not (
+        after
+        or before
+        or (
+            match.group(1) in "GDCK"
+            and len(match.group(2)) == 4
+            and near(match) not in "0123456789."
+        )
+    ):
+        return None
+    return f"{match.group(1)}{phone_digits(match.group(2))}"
+
+
+def _flight(match: re.Match[str]) -> str | None:
+    after = right(match).startswith(tables.words("contexts.tsv", "flight_after"))
+    before = left(match).endswith(tables.words("contexts.tsv", "flight_before"))
+    return letters_and_digits(match.group()) if after or before else None
+
+
+def _code(match: re.Match[str]) -> str | None:
+    code = match.group()
+    if not re.search(r"[0-9]", code):
+        return None
+    before = left(match, 12)
+    keys = tables.words("contexts.tsv", "code_before")
+    if not before.endswith(keys) or (right(match, 1) in "元个万亿" and right(match, 1)):
+        return None
+    if code.isdigit() and (len(code) < 3 or (len(code) < 4 and before.endswith("订单"))):
+        return None
+    # A hyphen inside a code is only a pause.
+    return " ".join(phone_digits(part) for part in code.split("-"))
+
+
+def _room(match: re.Match[str]) -> str | None:
+    after = right(match).startswith(tables.words("contexts.tsv", "room_after"))
+    before = left(match).endswith(tables.words("contexts.tsv", "room_before"))
+    if right(match).startswith(("间", "个", "元", "平", "人", "多")):
+        return None
+    return phone_digits(match.group(1)) if after or before else None
+
+
+def _doors(match: re.Match[str]) -> str:
+    parts = match.group().split("-")
+    return "杠".join(phone_digits(p) if len(p) > 2 else cardinal(p) for p in parts)
+
+
+def _model(match: re.Match[str]) -> str | None:
+    before = left(match)
+    road = right(match).startswith(tables.words("contexts.tsv", "model_after"))
+    road = road and not right(match).startswith(("路人", "路边"))
+    if not road and not before.endswith(tables.words("contexts.tsv", "model_before")):
+        return None
+    if right(match).startswith(("架", "辆", "台", "个", "元", "万", "公里", "米", "名", "亿")):
+        return None
+    return phone_digits(match.group(1))
+
+
+def _train_number(match: re.Match[str]) -> str:
+    return phone_digits(match.group(1))

@@ -1,0 +1,52 @@
+"""Traditional characters to simplified ones, one for one, for look-up and for what is said."""
+
+from typing import Final
+
+from worker.text import tables
+
+# Characters that both scripts use: what they become depends on the word and on the text's script.
+_SHARED: Final = frozenset("乾著徵瞭藉於夥覆餘薑麼幺阪甯崙彷祇雲後裏里兒麵準蘋鬱鍾")
+
+
+class Simplifier:
+    """The character table and the words in which a shared character stays as it is."""
+
+    def __init__(self) -> None:
+        table = tables.mapping("hant.tsv")
+        self._table = {ord(k): v for k, v in table.items()}
+        self._traditional = frozenset(k for k in table if k not in _SHARED)
+        self._kept = tables.words("hant_kept.tsv", "kept")
+        self._kept_chars = frozenset(c for w in self._kept for c in w if c in table)
+
+    def simplify(self, text: str) -> str:
+        """`text` in simplified characters, of the same length."""
+        if text.isascii():
+            return text
+        if "著" in text:
+            text = self._particle(text)
+        if self._traditional.isdisjoint(text):
+            return text.replace("〇", "零")
+        result = list(text.translate(self._table))
+        if not self._kept_chars.isdisjoint(text):
+            self._restore(text, result)
+        return "".join(result).replace("〇", "零")
+
+    def _particle(self, text: str) -> str:
+        """著 is 着 in traditional text wherever no word of its own holds it: 看著."""
+        kept = {
+            at + word.index("著")
+            for word in self._kept
+            if "著" in word
+            for at in (text.find(word),)
+            if at >= 0
+        }
+        return "".join("着" if c == "著" and i not in kept else c for i, c in enumerate(text))
+
+    def _restore(self, text: str, result: list[str]) -> None:
+        for word in self._kept:
+            at = text.find(word)
+            while at >= 0:
+                for i, char in enumerate(word):
+                    if char in self._kept_chars and char in _SHARED:
+                        result[at + i] = char
+                at = text.find(word, at + len(word))

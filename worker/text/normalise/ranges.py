@@ -1,0 +1,106 @@
+"""Ranges: two numbers, weekdays or letters with 到 between."""
+
+import re
+from typing import Final
+
+from worker.text import tables
+from worker.text.characters import HANZI
+from worker.text.normalise.numbers import cardinal, counted, decimal, digits
+from worker.text.normalise.rule import NUMBER, Rule, has_chinese, left, near, right, rule
+
+_SEP: Final = r" ?[~～—–-]{1,2} ?"
+_LEFT_OF_TILDE: Final = re.compile(r"[一二三四五六日天月号年时点分秒度岁楼级%％元℃年代季]$")
+
+
+def rules() -> tuple[Rule, ...]:
+    """The rules of this family, the most specific first."""
+    unit = tables.any_of(
+        sorted({*tables.words("measures.tsv", "measure"), *tables.words("measures.tsv", "ordinal")})
+    )
+    return (
+        rule(
+            "numbers_with_unit",
+            rf"({NUMBER})({unit}?){_SEP}({NUMBER})(?=(?:多|余)?{unit})",
+            _with_unit,
+        ),
+        rule("numbers", rf"({NUMBER}){_SEP}({NUMBER})(?![0-9.-])", _plain),
+        rule("or", rf"([1-9]?[1-9])、([1-9])(?={unit})", _or),
+        rule("letters", r"([A-Z])[~～—–-]([A-Z])(?![A-Za-z0-9-])", _letters),
+        rule("between", rf"[~～—–-]{{1,2}}(?=[周第{HANZI}0-9])", _between),
+    )
+
+
+def _ends(match: re.Match[str], first: str, last: str) -> tuple[str, str]:
+    """Both ends said; before a measure word a lone 2 is 两."""
+    measured = right(match).startswith(tables.words("measures.tsv", "measure"))
+    named = right(match).startswith(tables.words("measures.tsv", "ordinal")) and not measured
+    if named or not measured:
+        return decimal(first), decimal(last)
+    return counted(first), counted(last)
+
+
+def _with_unit(match: re.Match[str]) -> str | None:
+    first, unit, last = match.groups()
+    if near(match).isalpha() and near(match).isascii():
+        return None
+    low, high = _ends(match, first, last)
+    if not unit and right(match).startswith(tables.words("contexts.tsv", "score_after")):
+        return f"{decimal(first)}比{decimal(last)}"
+    if unit:
+        low = counted(first) if unit in tables.words("measures.tsv", "measure") else low
+    if right(match).startswith("年") and len(last) == 4 and len(first) == 4:
+        low, high = digits(first), digits(last)
+    return f"{low}{unit}到{high}"
+
+
+def _plain(match: re.Match[str]) -> str | None:
+    first, last = match.groups()
+    if re.search(r"[=＝+×÷*/^]", match.string[max(0, match.start() - 3) : match.end() + 4]):
+        return None
+    if near(match).isascii() and near(match).isalpha():
+        return None
+    score = _is_score(match)
+    if "-" not in match.group() and not score:
+        return f"{decimal(first)}到{decimal(last)}"
+    if score or float(first.replace(",", "")) >= float(last.replace(",", "")):
+        beside = has_chinese(near(match) + right(match, 1))
+        return f"{decimal(first)}{'比' if score or beside else '减'}{decimal(last)}"
+    return f"{decimal(first)}到{decimal(last)}"
+
+
+def _is_score(match: re.Match[str]) -> bool:
+    before = left(match)
+    return before.endswith(tables.words("contexts.tsv", "score_before")) or right(match).startswith(
+        tables.words("contexts.tsv", "score_after")
+    )
+
+
+def _or(match: re.Match[str]) -> str | None:
+    """Two neighbouring numbers are one guess: 2、3个 is 两三个. Named things are listed: 7、8月."""
+    first, last = match.groups()
+    counts = right(match).startswith(tables.words("measures.tsv", "measure"))
+    if int(last) != int(first) % 10 + 1 or not counts:
+        return None
+    return f"{counted(first)}{cardinal(last) if len(first) > 1 else counted(last)}"
+
+
+def _letters(match: re.Match[str]) -> str | None:
+    first, last = match.groups()
+    return (
+        f"{first}到{last}"
+        if (first < last and not near(match).isascii())
+        or (first < last and near(match) in ("", " "))
+        else None
+    )
+
+
+def _between(match: re.Match[str]) -> str | None:
+    """A tilde or dash between two of a kind: 周一~周五. Anywhere else it is a lengthened sound."""
+    before = match.string[max(0, match.start() - 4) : match.start()]
+    if not _LEFT_OF_TILDE.search(before):
+        return None
+    if match.group()[0] == "—" and len(match.group()) == 2:
+        return None
+    after = match.string[match.end() : match.end() + 1]
+    opens = re.match(r"[前周星第上下凌早晚今明次一二三四五六七八九十0-9]", after)
+    return "到" if opens else None

@@ -1,0 +1,186 @@
+"""Parts: what the frontend knows of a segment, placed in the source and without gaps between.
+
+A stretch of which nothing can be spoken joins the part before it, or the first one to come.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from worker.text.characters import is_hanzi
+from worker.text.clean import Removal
+from worker.text.passages import Passage, Voicing
+from worker.text.speaker import Draft
+from worker.text.split import End
+from worker.types import Segment, Substitution
+
+SILENCE_MS: Final = {End.HARD: 280, End.PARAGRAPH: 500, End.SOFT: 120}
+# A substitution quotes no more of the source than this.
+_QUOTED_CHARS: Final = 200
+NOTHING: Final = "nothing to speak"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Part:
+    """A segment with its words and readings; `spoken` is empty where nothing can be said.
+
+    `pinyin` has one entry for each character of `text`: its surface reading, or None.
+    """
+
+    start: int
+    end: int
+    text: str
+    spoken: str
+    symbols: str | None = None
+    words: tuple[str, ...] = ()
+    pinyin: tuple[str | None, ...] = ()
+    substitutions: tuple[Substitution, ...] = ()
+    ends: End = End.HARD
+    voicing: Voicing = field(default_factory=Voicing)
+    silence_before_ms: int = 0
+    silence_after_ms: int | None = None
+
+    def segment(self, index: int) -> Segment:
+        """The part as the engines get it."""
+        after = self.silence_after_ms
+        return Segment(
+            index=index,
+            start=self.start,
+            end=self.end,
+            text=self.text,
+            spoken=self.spoken,
+            symbols=self.symbols,
+            emotion=self.voicing.emotion,
+            emotion_intensity=self.voicing.intensity,
+            voice=self.voicing.voice,
+            speed=self.voicing.speed,
+            pitch=self.voicing.pitch,
+            volume=self.voicing.volume,
+            silence_before_ms=self.silence_before_ms,
+            silence_after_ms=SILENCE_MS[self.ends] if after is None else after,
+        )
+
+
+def placed(drafts: Iterable[Draft], source: str, base: int, passage: Passage) -> Iterator[Part]:
+    """The drafts of a passage as parts whose spans cover `source`, which begins at `base`."""
+    removals = list(passage.cleaned.removals)
+    held: Part | None = None
+    at = base
+    for draft in drafts:
+        if held is not None:
+            yield held
+        end = max(at, passage.cleaned.offsets[draft.end])
+        held = _part(draft, source[at - base : end - base], at, passage)
+        held, removals = _with_removals(held, source, base, removals)
+        at = end
+    if held is None:
+        held = Part(start=base, end=base, text="", spoken="")
+    stop = base + len(source)
+    if at < stop:
+        held = _joined(held, _bare(at, stop, source[at - base :]))
+    held, _ = _with_removals(held, source, base, removals)
+    if held.spoken and passage.silence_after_ms is not None:
+        held = replace(held, silence_after_ms=passage.silence_after_ms)
+    yield held
+
+
+def _part(draft: Draft, text: str, at: int, passage: Passage) -> Part:
+    offsets = passage.cleaned.offsets
+    pinyin: list[str | None] = [None] * len(text)
+    for place, reading in draft.pinyin:
+        if is_hanzi(text[offsets[place] - at]):
+            pinyin[offsets[place] - at] = reading
+    substitutions = tuple(
+        Substitution(
+            start=offsets[u.start],
+            end=offsets[u.end],
+            text=text[offsets[u.start] - at : offsets[u.end] - at],
+            replacement="",
+            reason=u.reason,
+        )
+        for u in draft.unread
+    )
+    return Part(
+        start=at,
+        end=at + len(text),
+        text=text,
+        spoken=draft.spoken,
+        symbols=draft.symbols,
+        words=draft.words,
+        pinyin=tuple(pinyin),
+        substitutions=substitutions,
+        ends=draft.ends,
+        voicing=passage.voicing,
+        silence_before_ms=passage.silence_before_ms if draft.first else 0,
+    )
+
+
+def _bare(start: int, end: int, text: str) -> Part:
+    return Part(start=start, end=end, text=text, spoken="", pinyin=(None,) * len(text))
+
+
+def _with_removals(
+    part: Part, source: str, base: int, removals: list[Removal]
+) -> tuple[Part, list[Removal]]:
+    """What cleaning took out inside the part's span, as substitutions; the others come back."""
+    mine = [r for r in removals if r.start < part.end]
+    if not mine:
+        return part, removals
+    found = tuple(
+        Substitution(
+            start=r.start,
+            end=r.end,
+            text=source[r.start - base : r.end - base],
+            replacement="",
+            reason=r.reason,
+        )
+        for r in mine
+    )
+    both = sorted((*part.substitutions, *found), key=lambda s: s.start)
+    return replace(part, substitutions=tuple(both)), removals[len(mine) :]
+
+
+def merged(parts: Iterable[Part]) -> Iterator[Part]:
+    """The parts that can be spoken, the others joined to their neighbours; at least one part
+    for a text that is not empty."""
+    held: Part | None = None
+    for part in parts:
+        if held is None:
+            held = part
+        elif not part.spoken or not held.spoken:
+            held = _joined(held, part)
+        else:
+            yield held
+            held = part
+    if held is None or held.start == held.end:
+        return
+    yield held if held.spoken else _unspoken(held)
+
+
+def _joined(first: Part, second: Part) -> Part:
+    """Two parts as one, of which at most one is spoken."""
+    main = first if first.spoken else second
+    return replace(
+        main,
+        start=first.start,
+        end=second.end,
+        text=first.text + second.text,
+        pinyin=first.pinyin + second.pinyin,
+        substitutions=first.substitutions + second.substitutions,
+        ends=End.PARAGRAPH
+        if End.PARAGRAPH in (first.ends, second.ends) and main is first
+        else main.ends,
+        silence_before_ms=first.silence_before_ms + second.silence_before_ms,
+    )
+
+
+def _unspoken(part: Part) -> Part:
+    """A text of which nothing can be spoken is reported as a whole."""
+    whole = Substitution(
+        start=part.start,
+        end=part.end,
+        text=part.text[:_QUOTED_CHARS],
+        replacement="",
+        reason=NOTHING,
+    )
+    return replace(part, substitutions=(*part.substitutions, whole))

@@ -1,0 +1,195 @@
+"""Rules for frequent polyphones that stand alone as a word, where the neighbours decide surely.
+
+Each rule sees the words around and answers with a reading, or None to leave it to the model.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from worker.text import tables
+from worker.text.words import Word, WordKind
+
+_NUMBERED: Final = frozenset("一二三四五六七八九十两几百千万亿半零")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sides:
+    """The words beside a character and their parts of speech, "" at an end or a mark."""
+
+    before: str
+    before_tag: str
+    after: str
+    after_tag: str
+    later_tag: str
+
+    @property
+    def verb_before(self) -> bool:
+        return self.before_tag[:1] == "v"
+
+    @property
+    def verb_after(self) -> bool:
+        return self.after_tag[:1] == "v"
+
+    @property
+    def number_before(self) -> bool:
+        return self.before[-1:] in _NUMBERED and self.before != ""
+
+    def before_is(self, key: str) -> bool:
+        return self.before in tables.word_set("g2p.tsv", key)
+
+    def after_is(self, key: str) -> bool:
+        return self.after in tables.word_set("g2p.tsv", key)
+
+
+_Rule = Callable[[_Sides], str | None]
+
+
+def reading(words: Sequence[Word], i: int) -> str | None:
+    """The reading of the one-character word `words[i]` by rule, None where no rule is sure."""
+    rule = _RULES.get(words[i].text)
+    if rule is None:
+        return None
+    before, after = _neighbour(words, i - 1), _neighbour(words, i + 1)
+    later = _neighbour(words, i + 2)
+    return rule(
+        _Sides(
+            before=before.text if before else "",
+            before_tag=before.tag if before else "",
+            after=after.text if after else "",
+            after_tag=after.tag if after else "",
+            later_tag=later.tag if after and later else "",
+        )
+    )
+
+
+def row(words: Sequence[Word], i: int) -> str:
+    """The reading of 行 at the end of a number: 两行 are rows, 一行 are often people."""
+    if words[i].text != "一行":
+        return "hang2"
+    before, after = _neighbour(words, i - 1), _neighbour(words, i + 1)
+    written = before is not None and before.text.endswith(tables.words("g2p.tsv", "before_row"))
+    return "hang2" if written or (after and after.text in ("字", "代码", "诗", "泪")) else "xing2"
+
+
+def _neighbour(words: Sequence[Word], j: int) -> Word | None:
+    if 0 <= j < len(words) and words[j].kind in (WordKind.HANZI, WordKind.LATIN):
+        return words[j]
+    return None
+
+
+def _di(sides: _Sides) -> str | None:
+    """地 after a doubled word or an adverb makes an adverb, else it is the ground."""
+    before, tag = sides.before, sides.before_tag[:1]
+    if not before or not sides.after:
+        return "di4"
+    doubled = len(before) > 1 and (before[0] == before[1] or before[-1] == before[-2])
+    if doubled or (len(before) > 1 and tag in ("a", "b", "d", "z", "i", "l")):
+        return "de5"
+    moves = sides.after_tag[:1] in ("v", "p", "d")
+    return "de5" if len(before) > 1 and tag in ("v", "n", "m", "r", "o") and moves else None
+
+
+def _de(sides: _Sides) -> str | None:
+    """得 after a verb or adjective opens a complement; before a verb it is must."""
+    if not sides.before:
+        return "dei3" if sides.verb_after else None
+    tag = sides.before_tag[:1]
+    if sides.before_is("pronoun") or sides.before_is("before_must") or tag in ("r", "t"):
+        return "dei3" if sides.after and not sides.after_is("after_gain") else None
+    return "de5" if tag in ("v", "a", "z", "b") else None
+
+
+def _zhe(sides: _Sides) -> str | None:
+    return "zhe5" if sides.verb_before and sides.after != "了" else None
+
+
+def _le(sides: _Sides) -> str | None:
+    """了 after 不 or 得 is to be able to finish."""
+    return "liao3" if sides.before.endswith(("不", "得")) else "le5"
+
+
+def _hai(sides: _Sides) -> str | None:
+    """还 before what is owed, or as the last word, is to give back."""
+    asked = sides.after_is("pronoun") and sides.before in ("快", "要", "请", "来")
+    if sides.after_is("returned") or asked:
+        return "huan2"
+    return "huan2" if sides.before and not sides.after else "hai2"
+
+
+def _heavy(sides: _Sides) -> str | None:
+    """重 after a degree is heavy, before a verb of one syllable again."""
+    if sides.before_is("degree"):
+        return "zhong4"
+    if sides.number_before:
+        return None
+    return "chong2" if sides.verb_after and len(sides.after) == 1 else None
+
+
+def _only(sides: _Sides) -> str | None:
+    counted = sides.number_before or sides.before in ("这", "那", "每", "哪", "几", "多少", "数")
+    return "zhi1" if counted else "zhi3"
+
+
+def _long(sides: _Sides) -> str | None:
+    if sides.before_is("degree") or sides.before_tag[:1] == "q":
+        return "chang2"
+    return "zhang3" if sides.after_is("after_grow") else None
+
+
+def _kind(sides: _Sides) -> str | None:
+    if sides.number_before or sides.before_tag[:1] in ("m", "r") or sides.before == "各":
+        return "zhong3"
+    return "zhong4" if sides.after_is("after_plant") else None
+
+
+def _count(sides: _Sides) -> str | None:
+    return "shu3" if sides.after_is("after_count") else None
+
+
+def _for(sides: _Sides) -> str | None:
+    if sides.after in ("了", "什么", "何", "此") or sides.after_tag == "r" or not sides.before:
+        return "wei4"
+    if sides.after_tag[:1] == "m" or sides.before_is("before_become"):
+        return "wei2"
+    served = sides.after_tag[:1] == "n" and sides.later_tag[:1] == "v"
+    return "wei4" if served and sides.before_tag[:1] in ("f", "s", "d", "t", "v", "") else None
+
+
+def _carry(sides: _Sides) -> str | None:
+    """背 with something on the back is bei1."""
+    return "bei1" if sides.after_is("after_carry") or sides.after == "着" else None
+
+
+def _measure(sides: _Sides) -> str | None:
+    """量 as a verb: what is measured follows, or 了, 着, 一."""
+    return "liang2" if sides.after_is("after_measure") else None
+
+
+def _turn(sides: _Sides) -> str | None:
+    """转 without an object goes round."""
+    return "zhuan4" if not sides.after and sides.before else None
+
+
+def _row(sides: _Sides) -> str | None:
+    """行 after a number is a row."""
+    return "hang2" if sides.number_before and sides.before != "一" else None
+
+
+def _roll(sides: _Sides) -> str | None:
+    return "juan3" if sides.after in ("起", "起来", "成", "进", "入", "走") else None
+
+
+def _always(answer: str) -> _Rule:
+    return lambda _: answer
+
+
+_RULES: Final[dict[str, _Rule]] = {
+    "地": _di, "得": _de, "着": _zhe, "了": _le, "还": _hai, "重": _heavy, "只": _only,
+    "长": _long, "种": _kind, "数": _count, "为": _for, "背": _carry, "量": _measure,
+    "转": _turn, "卷": _roll, "行": _row,
+    "脏": _always("zang1"), "的": _always("de5"),
+    "都": _always("dou1"), "好": _always("hao3"), "个": _always("ge4"), "吗": _always("ma5"),
+    "呢": _always("ne5"), "吧": _always("ba5"), "们": _always("men5"), "过": _always("guo4"),
+    "给": _always("gei3"), "一": _always("yi1"),
+}  # fmt: skip

@@ -1,0 +1,296 @@
+"""One sentence through every stage: pieces, words, readings, prosody, sandhi, symbols."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from worker.text import lengths, prosody, symbols
+from worker.text.characters import is_hanzi
+from worker.text.english import EnglishReader
+from worker.text.g2p import Reader
+from worker.text.normalise import Normaliser, Piece
+from worker.text.passages import NUMERALS, Fixed, Passage, Spoken, speak
+from worker.text.sandhi import Sandhi
+from worker.text.split import End, Sentence
+from worker.text.syllables import Syllable, SyllableTable
+from worker.text.symbols import SpokenWord, Style
+from worker.text.words import Segmenter, Word, WordKind, breathed
+
+_WORDLIKE: Final = re.compile(r"\w")
+_NO_READING: Final = "character without a known reading"
+_USER_WORD_WEIGHT: Final = 100_000
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unread:
+    """Cleaned text between two offsets that is not said, and why."""
+
+    start: int
+    end: int
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Draft:
+    """A segment to be, by offsets in the passage's cleaned text; `spoken` may be empty.
+
+    `pinyin` are offsets of Chinese characters with their surface readings.
+    """
+
+    start: int
+    end: int
+    spoken: str
+    symbols: str | None
+    words: tuple[str, ...]
+    pinyin: tuple[tuple[int, str], ...]
+    unread: tuple[Unread, ...]
+    ends: End
+    first: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Chunk:
+    """Words of a sentence that make one segment, with where the next one begins."""
+
+    words: tuple[Word, ...]
+    end: int
+    ends: End
+
+
+class Speaker:
+    """All stages with their data; no state between sentences."""
+
+    def __init__(self, lexicon: Mapping[str, tuple[str, ...]]) -> None:
+        self._normaliser = Normaliser()
+        self._segmenter = Segmenter((word, _USER_WORD_WEIGHT, "n") for word in lexicon)
+        self._lexicon = dict(lexicon)
+        self._table = SyllableTable()
+        self._english = EnglishReader()
+
+    # Only symbols need these: a worker whose engines take text never loads them. Two threads that
+    # come first together may both build one, which is wasteful once and harmless.
+    @cached_property
+    def _reader(self) -> Reader:
+        return Reader(self._segmenter, self._lexicon)
+
+    @cached_property
+    def _sandhi(self) -> Sandhi:
+        return Sandhi(self._segmenter)
+
+    def load_readings(self) -> None:
+        """Loads what only symbols need, ahead of the first text."""
+        _ = self._reader, self._sandhi
+
+    def drafts(
+        self, passage: Passage, sentence: Sentence, style: Style, *, symbols: bool, language: str
+    ) -> Iterator[Draft]:
+        """The segments of one sentence, at least one; a sentence too long gives several."""
+        text = passage.cleaned.text[sentence.start : sentence.end]
+        pieces = self._pieces(text, language)
+        spoken = speak(pieces, text, passage.fixed)
+        words = self._words(spoken)
+        if passage.voicing.emotion:
+            style = Style(
+                emotion=passage.voicing.emotion,
+                speaker=style.speaker,
+                pause_emotion=style.pause_emotion,
+            )
+        unread = _unread(pieces, passage.fixed, text)
+        start = 0
+        for chunk in self._chunks(words, spoken, sentence, chinese=language == "zh"):
+            mine = tuple(
+                Unread(start=u.start + sentence.start, end=u.end + sentence.start, reason=u.reason)
+                for u in unread
+                if start <= u.start < chunk.end
+            )
+            yield self._draft(
+                chunk,
+                spoken,
+                sentence,
+                start,
+                mine,
+                style if symbols and language == "zh" else None,
+            )
+            start = chunk.end
+
+    def _pieces(self, text: str, language: str) -> list[Piece]:
+        if language == "zh":
+            return self._normaliser.pieces(text)
+        return [Piece(start=0, end=len(text), spoken=text.replace("\n", " "), rule="", plain=True)]
+
+    def _words(self, spoken: Spoken) -> list[Word]:
+        """Words of the text between the ranges that markup fixed; a whole range is one word."""
+        if not spoken.fixed:
+            return self._segmenter.words(spoken.text, spoken.numbers)
+        words: list[Word] = []
+        at = 0
+        for begin, end, element in [*spoken.fixed, (len(spoken.text), len(spoken.text), None)]:
+            words += self._shifted(spoken.text[at:begin], at)
+            inner = spoken.text[begin:end]
+            if element and inner and (element.whole or element.syllables):
+                kind = WordKind.LATIN if element.syllables else WordKind.HANZI
+                words.append(Word(text=inner, start=begin, kind=kind, tag="w"))
+            elif inner:
+                numbers = [m.span() for m in NUMERALS.finditer(inner)]
+                words += self._shifted(
+                    inner, begin, () if element and element.readings else numbers
+                )
+            at = end
+        return words
+
+    def _shifted(self, text: str, by: int, numbers: Sequence[tuple[int, int]] = ()) -> list[Word]:
+        found = self._segmenter.words(text, numbers)
+        return [Word(text=w.text, start=w.start + by, kind=w.kind, tag=w.tag) for w in found]
+
+    def _chunks(
+        self, words: Sequence[Word], spoken: Spoken, sentence: Sentence, *, chinese: bool
+    ) -> Iterator[_Chunk]:
+        length = sentence.end - sentence.start
+        if sum(len(w.text) for w in words) <= lengths.TARGET_SYLLABLES:
+            # Latin words have fewer syllables than letters: nothing here can be too long.
+            yield _Chunk(words=tuple(words), end=length, ends=sentence.ends)
+            return
+        weights = [self._weight(word) if chinese else len(word.text) // 3 for word in words]
+        free = [_is_free(spoken, word.start) for word in words]
+        start = 0
+        for cut in lengths.cuts(words, weights, free):
+            end = spoken.origins[words[cut].start][0]
+            yield _Chunk(words=tuple(words[start:cut]), end=end, ends=End.SOFT)
+            start = cut
+        yield _Chunk(words=tuple(words[start:]), end=length, ends=sentence.ends)
+
+    def _weight(self, word: Word) -> int:
+        """Syllables of a word, more for English ones that need many phones."""
+        if word.kind is WordKind.HANZI:
+            return len(word.text)
+        if word.kind is not WordKind.LATIN:
+            return 0
+        syllables = self._english.syllables(word.text)
+        return max(len(syllables), sum(len(s.phones) for s in syllables) // 3)
+
+    def _draft(
+        self,
+        chunk: _Chunk,
+        spoken: Spoken,
+        sentence: Sentence,
+        start: int,
+        unread: tuple[Unread, ...],
+        style: Style | None,
+    ) -> Draft:
+        words = chunk.words
+        low, high = (words[0].start, words[-1].end) if words else (0, 0)
+        text = spoken.text[low:high].strip()
+        line: str | None = None
+        pinyin: tuple[tuple[int, str], ...] = ()
+        speakable = any(w.kind in (WordKind.HANZI, WordKind.LATIN) for w in words)
+        if style is not None and speakable:
+            line, pinyin, missing = self._symbols(words, spoken, style)
+            unread += tuple(
+                Unread(start=sentence.start + a, end=sentence.start + b, reason=_NO_READING)
+                for a, b in missing
+            )
+            speakable = bool(line)
+        elif style is None:
+            speakable = speakable or _WORDLIKE.search(text) is not None
+        return Draft(
+            start=sentence.start + start,
+            end=sentence.start + chunk.end,
+            spoken=text if speakable else "",
+            symbols=line or None,
+            words=tuple(w.text for w in words if w.kind is not WordKind.SPACE),
+            pinyin=tuple((sentence.start + at, reading) for at, reading in pinyin),
+            unread=unread,
+            ends=chunk.ends,
+            first=sentence.start + start == 0,
+        )
+
+    def _symbols(
+        self, words: Sequence[Word], spoken: Spoken, style: Style
+    ) -> tuple[str, tuple[tuple[int, str], ...], list[tuple[int, int]]]:
+        """The line, the readings of source characters, and origins of what has no reading."""
+        said = self._reader.readings(spoken.text, words)
+        for begin, end, element in spoken.fixed:
+            if element.readings:
+                said[begin:end] = element.readings
+        fixed = {b: e for b, _, e in spoken.fixed if e.syllables or e.readings}
+        voiced: dict[int, tuple[Syllable, ...]] = {}
+        usable: list[Word] = []
+        missing: list[tuple[int, int]] = []
+        for word in words:
+            has, lacks = self._has_sound(word, spoken, said)
+            missing += lacks
+            if has or word.kind not in (WordKind.HANZI, WordKind.LATIN):
+                usable += breathed(word)
+        groups = prosody.groups(usable, lambda w: self._size(w, fixed))
+        free = [w for w in usable if w.start not in fixed]
+        self._sandhi.apply(spoken.text, free, groups, said)
+        for begin, end, element in spoken.fixed:
+            if element.readings:
+                said[begin:end] = element.readings
+        for word in usable:
+            voiced[word.start] = self._syllables(word, said, fixed)
+        line = symbols.line(
+            (
+                SpokenWord(
+                    syllables=tuple(s for w in g.words for s in voiced[w.start]), level=g.level
+                )
+                for g in groups
+            ),
+            style,
+        )
+        return line, _source_pinyin(spoken, words, said), missing
+
+    def _has_sound(
+        self, word: Word, spoken: Spoken, said: Sequence[str]
+    ) -> tuple[bool, list[tuple[int, int]]]:
+        """Whether any of the word can be said, and the origins of characters that can not."""
+        if word.kind is not WordKind.HANZI:
+            return word.kind is WordKind.LATIN, []
+        lacking = [i for i in range(word.start, word.end) if self._table.syllable(said[i]) is None]
+        return len(lacking) < len(word.text), [spoken.origins[i] for i in lacking]
+
+    def _size(self, word: Word, fixed: Mapping[int, Fixed]) -> int:
+        if word.kind is WordKind.LATIN:
+            element = fixed.get(word.start)
+            syllables = element.syllables if element else None
+            return len(syllables or self._english.syllables(word.text))
+        return len(word.text)
+
+    def _syllables(
+        self, word: Word, said: Sequence[str], fixed: Mapping[int, Fixed]
+    ) -> tuple[Syllable, ...]:
+        element = fixed.get(word.start)
+        if element and element.syllables:
+            return element.syllables
+        if word.kind is WordKind.LATIN:
+            return self._english.syllables(word.text)
+        found = (self._table.syllable(said[i]) for i in range(word.start, word.end))
+        return tuple(s for s in found if s is not None)
+
+
+def _is_free(spoken: Spoken, at: int) -> bool:
+    """Whether the text may be cut before `at`: never inside what one rule or element spoke."""
+    return at == 0 or spoken.origins[at][0] >= spoken.origins[at - 1][1]
+
+
+def _unread(pieces: Sequence[Piece], fixed: Mapping[str, Fixed], text: str) -> list[Unread]:
+    return [
+        Unread(start=p.start, end=p.end, reason=p.unread)
+        for p in pieces
+        if p.unread and text[p.start] not in fixed
+    ]
+
+
+def _source_pinyin(
+    spoken: Spoken, words: Sequence[Word], said: Sequence[str]
+) -> tuple[tuple[int, str], ...]:
+    """Readings of the Chinese characters that stand for themselves, by their place."""
+    found: list[tuple[int, str]] = []
+    for word in words:
+        for i in range(word.start, word.end):
+            first, last = spoken.origins[i]
+            if said[i] and last - first == 1 and is_hanzi(spoken.text[i]):
+                found.append((first, said[i]))
+    return tuple(found)
