@@ -21,6 +21,8 @@
     ├── SynthesisError               the text could not be spoken
     │   ├── BadAudio                 the audio gate refused the wave
     │   ├── SegmentLost              its worker died several times
+    │   ├── BadSymbols               a symbol the voice's tables lack
+    │   ├── SegmentTooLong           over the engine's limit of symbols or of audio
     │   └── EmptyAudio               nothing in the text can be spoken
     ├── DeadlineExceeded             the job was not done in time
     ├── ObjectMissing                an object that a record points at is not there
@@ -246,6 +248,22 @@ class EmptyAudio(SynthesisError):
     code = "empty_audio"
     retryable = False
     title = "Nothing in the text can be spoken"
+
+
+class BadSymbols(SynthesisError):
+    """Symbols the voice's tables lack; the message gives their positions and fields."""
+
+    code = "bad_symbols"
+    retryable = False
+    title = "The symbols are not the voice's"
+
+
+class SegmentTooLong(SynthesisError):
+    """A segment over the engine's limit of symbols or of audio."""
+
+    code = "segment_too_long"
+    retryable = False
+    title = "A segment is too long to speak in one go"
 
 
 class DeadlineExceeded(FarmError):
