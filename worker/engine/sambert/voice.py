@@ -1,5 +1,6 @@
 """One loaded voice: symbols in, renderings out, every stage in between for who asks."""
 
+import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ from worker.engine.sambert.config import (
 )
 from worker.engine.sambert.emotions import voice_emotions
 from worker.engine.sambert.folder import VoiceFiles, fingerprint, read_yaml
-from worker.engine.sambert.grades import Grade
+from worker.engine.sambert.grades import Grade, cpu_flags, has_vnni
 from worker.engine.sambert.hifigan import Folded, Generator, fold
 from worker.engine.sambert.loops import Array, Loops
 from worker.engine.sambert.options import SambertOptions
@@ -161,8 +162,32 @@ class SambertVoice:
         load_strictly(net, vocoder_state(read_checkpoint(path), path), path)
         kind = torch.bfloat16 if options.grade is Grade.FAST else torch.float32
         folded = fold(net, config, kind)
-        renderer: WindowRenderer = TorchRenderer(folded)
-        return Vocoder(renderer, config, _source(folded), options.chunk_frames)
+        exact = Vocoder(TorchRenderer(folded), config, _source(folded), options.chunk_frames)
+        if options.grade is not Grade.INT8:
+            return exact
+        renderer = self._quantised(folded, exact, options)
+        return Vocoder(renderer, config, exact.source, options.chunk_frames)
+
+    def _quantised(self, folded: Folded, exact: Vocoder, options: SambertOptions) -> WindowRenderer:
+        """The 8-bit generator, from the cache or built now and kept there."""
+        # Only this grade needs ONNX Runtime, which the plain install lacks.
+        from worker.engine.sambert.int8 import OnnxRenderer, Sample, build_int8
+
+        vnni = has_vnni(cpu_flags())
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = options.cache_dir or Path(temporary)
+            path = folder / "int8" / f"{self.revision}-{'vnni' if vnni else 'plain'}.onnx"
+            if not path.is_file():
+                mels = [output.mel for output in self.acoustic.render(self._calibration())]
+                samples = [
+                    Sample(mel=mel, excitation=exact.excitation(mel, SeededNoise(0)))
+                    for mel in mels
+                ]
+                build_int8(folded, samples, path, vnni=vnni)
+            return OnnxRenderer(path, exact.config.hop, options.threads)
+
+    def _calibration(self) -> list[AcousticInput]:
+        return [AcousticInput(encoding=self.encoder.encode(s)) for _, s in sentences()]
 
 
 @cache
