@@ -119,6 +119,13 @@ class SambertVoice:
             )
         return found
 
+    @torch.inference_mode()
+    def first_convolution(self, mel: Array) -> Array:
+        """The vocoder's first convolution over mel [frames, mels]: [channels, frames]."""
+        frames = torch.from_numpy(mel[:, : self.vocoder.config.in_channels])
+        out: Array = self._folded.pre(frames.t()[None, :, None])[0, :, 0].numpy()
+        return out
+
     def warm_up(self) -> None:
         """Speak a sentence, so that everything compiled or built at first use is there."""
         self.render([Utterance(text=text, symbols=s) for text, s in sentences()[:1]])
@@ -161,7 +168,7 @@ class SambertVoice:
         net = Generator(config)
         load_strictly(net, vocoder_state(read_checkpoint(path), path), path)
         kind = torch.bfloat16 if options.grade is Grade.FAST else torch.float32
-        folded = fold(net, config, kind)
+        self._folded = folded = fold(net, config, kind)
         exact = Vocoder(TorchRenderer(folded), config, _source(folded), options.chunk_frames)
         if options.grade is not Grade.INT8:
             return exact
