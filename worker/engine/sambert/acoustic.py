@@ -229,7 +229,9 @@ class AcousticModel:
         spread = self.net.variance_adaptor.dur_position_encoder(index)
         spread[:n_frames] += text[unit_of]  # [Np, projection]
         first = unit_of[::group]
-        memory = torch.cat([spread.reshape(steps, -1), speaker[first], emotion[first]], dim=1)
+        memory = torch.cat(
+            [spread.reshape(steps, group * spread.shape[1]), speaker[first], emotion[first]], dim=1
+        )
         return Spread(spread, memory)
 
     def _decode(self, spreads: list[Spread], durations: list[Durations]) -> list[Tensor]:

@@ -15,6 +15,7 @@ import onnx
 import onnxruntime
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.capi import onnxruntime_pybind11_state as states
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -28,6 +29,16 @@ from shared.errors import EngineUnavailable
 from worker.engine.sambert.hifigan import FINAL_SLOPE, Folded, FoldedConv, FoldedUp
 from worker.engine.sambert.loops import Array
 
+# The runtime's own errors share no base but Exception.
+_LOAD_ERRORS = (
+    states.Fail,
+    states.InvalidArgument,
+    states.InvalidGraph,
+    states.InvalidProtobuf,
+    states.NoSuchFile,
+    states.NotImplemented,
+    states.RuntimeException,
+)
 _OPSET = 17
 _IR_VERSION = 9
 _CALIBRATION_FRAMES = 240
@@ -56,7 +67,7 @@ class OnnxRenderer:
             self._session = onnxruntime.InferenceSession(
                 graph, settings, providers=["CPUExecutionProvider"]
             )
-        except (RuntimeError, OSError, ValueError) as error:
+        except _LOAD_ERRORS as error:
             raise EngineUnavailable(
                 f"{graph} could not be loaded ({error}); delete it and it is built again"
             ) from error

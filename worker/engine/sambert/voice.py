@@ -185,10 +185,13 @@ class SambertVoice:
             folder = options.cache_dir or Path(temporary)
             path = folder / "int8" / f"{self.revision}-{'vnni' if vnni else 'plain'}.onnx"
             if not path.is_file():
-                mels = [output.mel for output in self.acoustic.render(self._calibration())]
+                channels = exact.config.in_channels
                 samples = [
-                    Sample(mel=mel, excitation=exact.excitation(mel, SeededNoise(0)))
-                    for mel in mels
+                    Sample(
+                        mel=output.mel[:, :channels],
+                        excitation=exact.excitation(output.mel, SeededNoise(0)),
+                    )
+                    for output in self.acoustic.render(self._calibration())
                 ]
                 build_int8(folded, samples, path, vnni=vnni)
             return OnnxRenderer(path, exact.config.hop, options.threads)
