@@ -121,7 +121,7 @@ class AcousticModel:
         adaptor, decoder = net.variance_adaptor, net.mel_decoder.mel_dec
         with torch.inference_mode():
             self._duration_weights = adaptor.duration_predictor.pack()
-            self._decoder_weights = pack_decoder(decoder, config)
+            self._decoder_weights = loops.settle(pack_decoder(decoder, config))
             self._project = MemoryProjection(decoder, config)
         self._pitch_lstm = loops.lstm(adaptor.pitch_predictor.blstm)
         self._energy_lstm = loops.lstm(adaptor.energy_predictor.blstm)

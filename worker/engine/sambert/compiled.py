@@ -6,13 +6,16 @@ The first call compiles (seconds); the result is cached on disk, beside this fil
 `NUMBA_CACHE_DIR`.
 """
 
+import mmap
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from math import exp, sqrt, tanh
 from typing import Any, TypeVar, cast
 
 import numba
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from worker.engine.sambert.layers import NORM_EPS
@@ -20,6 +23,7 @@ from worker.engine.sambert.loops import Array, DecoderInput, DecoderWeights, Dur
 
 Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 _EPS = np.float32(NORM_EPS)
+_HUGE = 2 * 1024 * 1024
 
 
 def compiled(function: Kernel) -> Kernel:
@@ -271,6 +275,22 @@ def scan(weight: Array, gates: Array, backward: bool, out: Array) -> None:
 class CompiledLoops:
     """`Loops` as machine code."""
 
+    def settle(self, weights: DecoderWeights) -> DecoderWeights:
+        """One block in huge pages: a step reads all 16 MB once, and 4 KiB pages cost a fifth."""
+        arrays = [field for field in weights if isinstance(field, np.ndarray)]
+        block = _huge_block(sum(_aligned(array.nbytes) for array in arrays))
+        moved: list[Any] = []
+        at = 0
+        for field in weights:
+            if isinstance(field, np.ndarray):
+                array = block[at : at + field.nbytes].view(np.float32).reshape(field.shape)
+                array[...] = field
+                at += _aligned(field.nbytes)
+                moved.append(array)
+            else:
+                moved.append(field)
+        return DecoderWeights(*moved)
+
     def durations(self, weights: DurationWeights, conditions: Sequence[Array]) -> list[Array]:
         found = []
         for condition in conditions:
@@ -303,6 +323,22 @@ class CompiledLoops:
             return torch.cat([direction(x) for direction in directions], dim=1)
 
         return run
+
+
+def _huge_block(size: int) -> NDArray[np.uint8]:
+    """Zeroed bytes, in huge pages where the system has them."""
+    pages = mmap.mmap(-1, size + 2 * _HUGE)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        # A kernel built without them refuses; ordinary pages do as well, only slower.
+        with suppress(OSError):
+            pages.madvise(mmap.MADV_HUGEPAGE)
+    block = np.frombuffer(pages, dtype=np.uint8)
+    return block[-block.ctypes.data % _HUGE :]
+
+
+def _aligned(size: int) -> int:
+    """`size` rounded up to whole cache lines."""
+    return -(-size // 64) * 64
 
 
 class _Direction:

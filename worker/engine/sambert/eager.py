@@ -15,6 +15,9 @@ from worker.engine.sambert.loops import Array, DecoderInput, DecoderWeights, Dur
 class EagerLoops:
     """`Loops` without a compiler; decoding steps are batched over utterances."""
 
+    def settle(self, weights: DecoderWeights) -> DecoderWeights:
+        return weights
+
     def durations(self, weights: DurationWeights, conditions: Sequence[Array]) -> list[Array]:
         return [_durations(weights, torch.from_numpy(c)) for c in conditions]
 

@@ -69,6 +69,9 @@ class DecoderInput(NamedTuple):
 class Loops(Protocol):
     """One way to run the sequential parts."""
 
+    def settle(self, weights: DecoderWeights) -> DecoderWeights:
+        """The same weights, lying in memory as `decode` reads them fastest."""
+
     def durations(self, weights: DurationWeights, conditions: Sequence[Array]) -> list[Array]:
         """log(1 + frames) of each unit: [units] for each condition [units, 4H]."""
 

@@ -4,7 +4,7 @@ A chunk is rendered with as many frames around it as the generator's receptive f
 only the utterance's own ends are true edges: the result is that of one pass, to rounding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
@@ -20,6 +20,8 @@ from worker.engine.sambert.loops import Array
 from worker.engine.sambert.source import Source, SourceNoise
 
 CHUNK_FRAMES = 400
+Block = Callable[[Tensor], Tensor]
+Faster = Callable[[tuple[Pair, ...]], Block | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,35 +138,46 @@ class TorchRenderer:
     Context is dropped as soon as no later layer needs it: most of it is the first stage's.
     """
 
-    def __init__(self, folded: Folded) -> None:
+    def __init__(self, folded: Folded, faster: Faster | None = None) -> None:
         self.folded = folded
         self.slope = folded.config.slope
         self.needs = reaches(folded.config)[1:]
+        self.blocks = [
+            [(faster and faster(pairs)) or DirectBlock(pairs, self.slope) for pairs in stage.blocks]
+            for stage in folded.stages
+        ]
 
     def render(self, mel: Tensor, excitation: Tensor | None, lead: int, trail: int) -> Tensor:
         x = self.folded.pre(mel.t().contiguous().t()[None, :, None])
         source = None if excitation is None else excitation[None, None, None]
         flow = _Flow(x=x, source=source, lead=lead, trail=trail)
-        for stage, need in zip(self.folded.stages, self.needs, strict=False):
+        for stage, blocks, need in zip(self.folded.stages, self.blocks, self.needs, strict=False):
             flow = flow.trim(need, self.folded.config.hop)
-            x, rate = self._stage(stage, flow.x, flow.source), flow.rate * stage.up.scale
-            flow = replace(flow, x=x, rate=rate)
+            x, rate = self._upsample(stage, flow.x, flow.source), flow.rate * stage.up.scale
+            total = blocks[0](x)
+            for block in blocks[1:]:
+                total += block(x)
+            flow = replace(flow, x=total.div_(len(blocks)), rate=rate)
         flow = flow.trim(self.needs[-1], self.folded.config.hop)
         samples = self.folded.post(F.leaky_relu_(flow.x, FINAL_SLOPE)).tanh_().reshape(-1)
         return samples[flow.lead * flow.rate : len(samples) - flow.trail * flow.rate]
 
-    def _stage(self, stage: FoldedStage, x: Tensor, source: Tensor | None) -> Tensor:
+    def _upsample(self, stage: FoldedStage, x: Tensor, source: Tensor | None) -> Tensor:
         x = stage.up(F.leaky_relu_(x.sin() + x, self.slope))
         if stage.down is not None and source is not None:
             x += stage.down(source)
-        total = self._block(stage.blocks[0], x)
-        for block in stage.blocks[1:]:
-            total += self._block(block, x)
-        return total.div_(len(stage.blocks))
+        return x
 
-    def _block(self, pairs: tuple[Pair, ...], x: Tensor) -> Tensor:
+
+class DirectBlock:
+    """A residual block as its convolutions say."""
+
+    def __init__(self, pairs: tuple[Pair, ...], slope: float) -> None:
+        self.pairs, self.slope = pairs, slope
+
+    def __call__(self, x: Tensor) -> Tensor:
         """Residual stream in float32; a bf16 block's convolutions see rounded copies of it."""
-        for number, (first, second) in enumerate(pairs):
+        for number, (first, second) in enumerate(self.pairs):
             hidden = F.leaky_relu(x, self.slope).to(first.weight.dtype)
             hidden = F.leaky_relu_(first(hidden), self.slope)
             # The first sum makes a new tensor: x is the input of the other blocks too.

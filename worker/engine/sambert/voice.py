@@ -36,6 +36,7 @@ from worker.engine.sambert.config import (
     parse_acoustic,
     parse_vocoder,
 )
+from worker.engine.sambert.eager import EagerLoops
 from worker.engine.sambert.emotions import voice_emotions
 from worker.engine.sambert.folder import VoiceFiles, fingerprint, read_yaml
 from worker.engine.sambert.grades import Grade, cpu_flags, has_vnni
@@ -169,7 +170,14 @@ class SambertVoice:
         load_strictly(net, vocoder_state(read_checkpoint(path), path), path)
         kind = torch.bfloat16 if options.grade is Grade.FAST else torch.float32
         self._folded = folded = fold(net, config, kind)
-        exact = Vocoder(TorchRenderer(folded), config, _source(folded), options.chunk_frames)
+        faster = None
+        if options.grade is Grade.EXACT and not isinstance(self.acoustic.loops, EagerLoops):
+            # Needs numba as the compiled loops do, so it comes with them.
+            from worker.engine.sambert.winograd import tiled_blocks
+
+            faster = tiled_blocks(config.slope)
+        renderer: WindowRenderer = TorchRenderer(folded, faster)
+        exact = Vocoder(renderer, config, _source(folded), options.chunk_frames)
         if options.grade is not Grade.INT8:
             return exact
         renderer = self._quantised(folded, exact, options)
