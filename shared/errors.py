@@ -1,33 +1,32 @@
 """Every error the farm answers with: a stable code, an HTTP status, whether a retry can help.
 
-    FarmError
-    ├── RequestError                 the caller can mend it
-    │   ├── InvalidRequest           one or more fields are wrong
-    │   ├── MalformedBody            not JSON, not UTF-8
-    │   ├── BodyTooLarge
-    │   ├── TextTooLong
-    │   ├── UnsupportedMediaType
-    │   ├── UnknownVoice, UnknownEmotion
-    │   ├── ForbiddenAddress         a webhook address the farm will not call
-    │   ├── NotFound, MethodNotAllowed, LinkExpired, RangeNotSatisfiable
-    │   ├── IdempotencyConflict      same key or id, other body
-    │   └── WrongState               the job's state does not allow it
-    ├── Unavailable                  the farm can not serve this now
-    │   ├── StateStoreUnavailable    Redis
-    │   ├── ObjectStoreUnavailable   S3 or the local directory
-    │   ├── StateStoreFull, ObjectStoreFull
-    │   ├── NoVoiceReady             no worker has ever offered a voice
-    │   └── EngineUnavailable        files or libraries of an engine are missing or unfit
-    ├── SynthesisError               the text could not be spoken
-    │   ├── BadAudio                 the audio gate refused the wave
-    │   ├── SegmentLost              its worker died several times
-    │   ├── BadSymbols               a symbol the voice's tables lack
-    │   ├── SegmentTooLong           over the engine's limit of symbols or of audio
-    │   └── EmptyAudio               nothing in the text can be spoken
-    ├── DeadlineExceeded             the job was not done in time
-    ├── ObjectMissing                an object that a record points at is not there
-    ├── WaitTimeout                  a call that had to wait for its audio waited too long
-    └── InternalError                a fault of ours
+FarmError
+├── RequestError                 the caller can mend it
+│   ├── InvalidRequest           one or more fields are wrong
+│   ├── MalformedBody            not JSON, not UTF-8
+│   ├── BodyTooLarge
+│   ├── TextTooLong
+│   ├── UnsupportedMediaType
+│   ├── UnknownVoice, UnknownEmotion
+│   ├── ForbiddenAddress         a webhook address the farm will not call
+│   ├── NotFound, MethodNotAllowed, LinkExpired, RangeNotSatisfiable
+│   ├── IdempotencyConflict      same key or id, other body
+│   └── WrongState               the job's state does not allow it
+├── Unavailable                  the farm can not serve this now
+│   ├── StateStoreUnavailable    Redis
+│   ├── ObjectStoreUnavailable   S3 or the local directory
+│   ├── StateStoreFull, ObjectStoreFull
+│   ├── NoVoiceReady             no worker has ever offered a voice
+│   └── EngineUnavailable        files or libraries of an engine are missing or unfit
+├── SynthesisError               the text could not be spoken
+│   ├── BadAudio                 the audio gate refused the wave
+│   ├── SegmentLost              its worker died several times
+│   ├── TextRefused              the voice can not speak this text, now or later
+│   └── EmptyAudio               nothing in the text can be spoken
+├── DeadlineExceeded             the job was not done in time
+├── ObjectMissing                an object that a record points at is not there
+├── WaitTimeout                  a call that had to wait for its audio waited too long
+└── InternalError                a fault of ours
 """
 
 from typing import Any, ClassVar
@@ -49,6 +48,8 @@ class FarmError(Exception):
 
 class InternalError(FarmError):
     """A fault of ours; the log has the cause under the request's id."""
+
+    retryable = True
 
 
 class RequestError(FarmError):
@@ -242,28 +243,20 @@ class SegmentLost(SynthesisError):
     title = "Every worker that took this piece of the text died"
 
 
+class TextRefused(SynthesisError):
+    """The voice can not speak this text; trying again changes nothing."""
+
+    code = "text_refused"
+    retryable = False
+    title = "The voice can not speak this text"
+
+
 class EmptyAudio(SynthesisError):
     """Nothing in the text can be spoken."""
 
     code = "empty_audio"
     retryable = False
     title = "Nothing in the text can be spoken"
-
-
-class BadSymbols(SynthesisError):
-    """Symbols the voice's tables lack; the message gives their positions and fields."""
-
-    code = "bad_symbols"
-    retryable = False
-    title = "The symbols are not the voice's"
-
-
-class SegmentTooLong(SynthesisError):
-    """A segment over the engine's limit of symbols or of audio."""
-
-    code = "segment_too_long"
-    retryable = False
-    title = "A segment is too long to speak in one go"
 
 
 class DeadlineExceeded(FarmError):

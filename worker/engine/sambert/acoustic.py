@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from shared.errors import SegmentTooLong, SynthesisError
+from shared.errors import SynthesisError, TextRefused
 from worker.engine.sambert.adaptor import Durations, VarianceAdaptor, round_durations
 from worker.engine.sambert.config import AcousticConfig
 from worker.engine.sambert.decoder import MelDecoder, MemoryProjection, pack_decoder
@@ -131,7 +131,7 @@ class AcousticModel:
     def render(self, items: Sequence[AcousticInput]) -> list[AcousticOutput]:
         """Every stage of each utterance, in order.
 
-        Raises `SegmentTooLong` when an utterance's predicted length is over the limit, and
+        Raises `TextRefused` when an utterance's predicted length is over the limit, and
         `SynthesisError` when a prediction is no number; `details["item"]` says which.
         """
         lengths = [item.encoding.n_units for item in items]
@@ -206,7 +206,7 @@ class AcousticModel:
             raise SynthesisError("The model predicts durations that are no numbers", item=item)
         durations = round_durations(log_duration, speed, self.config.outputs_per_step)
         if durations.n_frames > self.max_frames:
-            raise SegmentTooLong(
+            raise TextRefused(
                 f"The segment would last {durations.n_frames} frames, the limit is "
                 f"{self.max_frames}; split the text into shorter sentences",
                 item=item,

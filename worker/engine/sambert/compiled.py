@@ -59,6 +59,13 @@ def affine(weight: Array, bias: Array, x: Array, out: Array) -> None:
 
 
 @compiled
+def copy(source: Array, target: Array) -> None:
+    """One row; slice assignment would compile numba's whole string formatting for its errors."""
+    for j in range(source.shape[0]):
+        target[j] = source[j]
+
+
+@compiled
 def relu(x: Array) -> None:
     for b in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -159,7 +166,7 @@ def decode_block(
     slots = cache.shape[1]
     for b in range(n):
         step, band, length = now[b]
-        cache[b, step % slots] = qkv[b, width:]
+        copy(qkv[b, width:], cache[b, step % slots])
         query = qkv[b, :width]
         attend(query, cache[b], max(0, step - band), step, scores, mixed[b, :width])
         last = min(step + band, length - 1)
@@ -184,7 +191,9 @@ def decode(
     """
     n, _, width = inputs.shape
     n_layers, n_ffn = w.up_b.shape
-    widest = max([weight.shape[0] for weight in w.prenet_w])
+    widest = 0
+    for weight in w.prenet_w:
+        widest = max(widest, weight.shape[0])
     prenet_out = np.empty((2, n, widest), dtype=np.float32)
     no_bias = np.zeros(width, dtype=np.float32)
     window = bands.max() + 1
@@ -210,14 +219,16 @@ def decode(
         prenet = run_prenet(w.prenet_w, w.prenet_b, last[:active], prenet_out)
         affine(w.in_w, no_bias, prenet, x[:active])
         for b in range(active):
-            x[b] += inputs[b, step]
+            for j in range(width):
+                x[b, j] += inputs[b, step, j]
             now[b, 0], now[b, 1], now[b, 2] = step, bands[b], lengths[b]
         for layer in range(n_layers):
             decode_block(w, layer, x[:active], cache[layer], memory_kv[layer], scratch)
         normalise(x[:active], normed[:active])
         affine(w.mel_w, w.mel_b, normed[:active], mel[:active])
-        out[:active, step] = mel[:active]
-        last[:active] = mel[:active, mel.shape[1] - w.n_mels :]
+        for b in range(active):
+            copy(mel[b], out[b, step])
+            copy(mel[b, mel.shape[1] - w.n_mels :], last[b])
 
 
 @compiled
@@ -238,7 +249,9 @@ def predict_durations(w: DurationWeights, condition: Array, out: Array) -> None:
     """Fill `out` [units] from `condition` [units, 4H]; each output is the next step's input."""
     units = w.out_w.shape[1]
     n_prenet = w.first_w.shape[1] - units
-    widest = max([weight.shape[0] for weight in w.prenet_w])
+    widest = 0
+    for weight in w.prenet_w:
+        widest = max(widest, weight.shape[0])
     scratch = np.empty((2, 1, widest), dtype=np.float32)
     first_in = np.zeros((1, n_prenet + units), dtype=np.float32)
     second_in = np.zeros((1, 2 * units), dtype=np.float32)
@@ -247,10 +260,10 @@ def predict_durations(w: DurationWeights, condition: Array, out: Array) -> None:
     y = np.zeros((1, 1), dtype=np.float32)
     for t in range(condition.shape[0]):
         prenet = run_prenet(w.prenet_w, w.prenet_b, y, scratch)
-        first_in[0, :n_prenet] = prenet[0]
+        copy(prenet[0], first_in[0])
         affine(w.first_w, condition[t], first_in, gates)
         update_cell(gates[0], cells[0], first_in[0, n_prenet:])
-        second_in[0, :units] = first_in[0, n_prenet:]
+        copy(first_in[0, n_prenet:], second_in[0])
         affine(w.second_w, w.second_b, second_in, gates)
         update_cell(gates[0], cells[1], second_in[0, units:])
         affine(w.out_w, w.out_b, second_in[:, units:], y)
@@ -269,7 +282,7 @@ def scan(weight: Array, gates: Array, backward: bool, out: Array) -> None:
         t = time - 1 - i if backward else i
         affine(weight, gates[t], hidden, now)
         update_cell(now[0], cell, hidden[0])
-        out[t] = hidden[0]
+        copy(hidden[0], out[t])
 
 
 class CompiledLoops:

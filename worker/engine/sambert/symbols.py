@@ -13,7 +13,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import BadSymbols, EmptyAudio, SegmentTooLong
+from shared.errors import EmptyAudio, TextRefused
 from worker.engine.sambert.config import COLUMNS
 
 # Rows after a table's values: `_` pad, `~` end, `@[MASK]`; legacy tables lack the last.
@@ -71,7 +71,8 @@ class SymbolEncoder:
         """The rows of `symbols`, units that are neutral spoken with `emotion` instead.
 
         Breaks are `emotion_none` and stay so. Raises `EmptyAudio` when there is no unit,
-        `BadSymbols` naming position and field of what is not in a table, `SegmentTooLong`.
+        `TextRefused` naming position and field of what is not in a table, or when there is more
+        than the limit.
         """
         units = self._split(symbols)
         faults: list[str] = []
@@ -88,7 +89,7 @@ class SymbolEncoder:
                 columns[column, position] = self._row(column, fields[column], position, faults)
         if faults:
             more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-            raise BadSymbols("Unknown symbols: " + "; ".join(faults[:_SHOWN]) + more)
+            raise TextRefused("Unknown symbols: " + "; ".join(faults[:_SHOWN]) + more)
         columns[:, -1] = self._ends
         return Encoding(ids=columns, n_units=len(units))
 
@@ -98,9 +99,9 @@ class SymbolEncoder:
             raise EmptyAudio("There are no symbols to speak")
         rest = _UNIT.sub(" ", symbols).strip()
         if rest:
-            raise BadSymbols("The symbols are not all units of the form {a$b$c$d$e$f}")
+            raise TextRefused("The symbols are not all units of the form {a$b$c$d$e$f}")
         if len(units) > self._max_units:
-            raise SegmentTooLong(
+            raise TextRefused(
                 f"The segment has {len(units)} symbols, the limit is {self._max_units}; "
                 "split the text into shorter sentences"
             )

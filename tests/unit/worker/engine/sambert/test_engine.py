@@ -8,11 +8,10 @@ import pytest
 import torch
 
 from shared.errors import (
-    BadSymbols,
     EmptyAudio,
     EngineUnavailable,
-    SegmentTooLong,
     SynthesisError,
+    TextRefused,
     UnknownEmotion,
 )
 from tests.golden.make_voice import make_voice
@@ -150,7 +149,7 @@ def test_nsf_voices_repeat_themselves(variant: str) -> None:
 
 @pytest.mark.parametrize(
     ("symbols", "error"),
-    [(None, SynthesisError), ("", EmptyAudio), ("{x$y$z$a$b$c}", BadSymbols)],
+    [(None, SynthesisError), ("", EmptyAudio), ("{x$y$z$a$b$c}", TextRefused)],
 )
 def test_a_bad_utterance_is_pointed_at_and_the_next_is_spoken(
     engine: SambertEngine, symbols: str | None, error: type[SynthesisError]
@@ -163,10 +162,10 @@ def test_a_bad_utterance_is_pointed_at_and_the_next_is_spoken(
 
 def test_too_many_symbols_and_too_much_audio_are_refused() -> None:
     short = engine_of(max_units=20, max_audio_s=0.1, compiled=False)
-    with pytest.raises(SegmentTooLong, match="frames, the limit is 8"):
+    with pytest.raises(TextRefused, match="frames, the limit is 8"):
         short.load(VOICE)
     few = engine_of(max_units=20, compiled=False)
-    with pytest.raises(SegmentTooLong, match="symbols, the limit is 20") as caught:
+    with pytest.raises(TextRefused, match="symbols, the limit is 20") as caught:
         few.render(VOICE, [utterance(0), utterance(4)])
     assert caught.value.details["item"] == 1
     assert few.render(VOICE, [utterance(0)])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.errors import BadSymbols, EmptyAudio, SegmentTooLong
+from shared.errors import EmptyAudio, TextRefused
 from tests.reference import VARIANTS, references, voice
 from worker.engine.sambert.symbols import SymbolEncoder, emotions, tables
 
@@ -46,13 +46,13 @@ def test_an_emotion_replaces_neutral_and_nothing_else() -> None:
 
 
 def test_unknown_fields_are_named_with_their_unit() -> None:
-    with pytest.raises(BadSymbols, match=r"unit 2: sy 'qq_c'; unit 3: tone 'tone9'"):
+    with pytest.raises(TextRefused, match=r"unit 2: sy 'qq_c'; unit 3: tone 'tone9'"):
         encoder().encode(f"{unit()} {unit(phone='qq_c')} {unit(tone='tone9')} {BREAK}")
 
 
 @pytest.mark.parametrize("line", ["b_c$tone3", "{b_c} x", "{b_c$tone3", "{a$b}"])
 def test_what_is_no_unit_is_refused(line: str) -> None:
-    with pytest.raises(BadSymbols):
+    with pytest.raises(TextRefused):
         encoder().encode(line)
 
 
@@ -64,7 +64,7 @@ def test_no_symbols_is_an_error_of_its_own(line: str) -> None:
 
 def test_a_segment_over_the_limit_is_refused() -> None:
     encoder(limit=3).encode(" ".join([unit()] * 3))
-    with pytest.raises(SegmentTooLong, match="4 symbols, the limit is 3"):
+    with pytest.raises(TextRefused, match="4 symbols, the limit is 3"):
         encoder(limit=3).encode(" ".join([unit()] * 4))
 
 
@@ -76,7 +76,7 @@ def test_extra_fields_are_ignored() -> None:
 def test_f7_stands_for_the_first_speaker_where_it_is_not_listed() -> None:
     assert encoder("anna", "ben").encode(unit()).ids[5, 0] == 0
     assert encoder("anna", "ben").encode(unit(who="ben")).ids[5, 0] == 1
-    with pytest.raises(BadSymbols, match="speaker_category 'carl'"):
+    with pytest.raises(TextRefused, match="speaker_category 'carl'"):
         encoder("anna", "ben").encode(unit(who="carl"))
     assert encoder("anna", ignore=True).encode(unit(who="carl")).ids[5, 0] == 0
 
@@ -84,5 +84,5 @@ def test_f7_stands_for_the_first_speaker_where_it_is_not_listed() -> None:
 @given(st.text(alphabet="{}$ab_c1#", max_size=60))
 def test_any_other_line_is_refused_as_such(line: str) -> None:
     """No mix of these letters is a unit of the tables, so nothing may get through."""
-    with pytest.raises((BadSymbols, EmptyAudio)):
+    with pytest.raises((TextRefused, EmptyAudio)):
         encoder().encode(line)
