@@ -7,7 +7,7 @@ product; the reference's published figures are scaled by it to stand beside ours
 
 import argparse
 import json
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -100,7 +100,7 @@ def measure_grades(voices: dict[str, SambertVoice], rounds: int) -> list[Row]:
         mel = stages.acoustic.mel
         audio_s = len(stages.wave) / exact.rate_hz
         work: dict[str, Callable[[], Any]] = {
-            "am": lambda s=symbols: exact.acoustic.render([exact._encode(0, _say(s))]),
+            "am": lambda s=symbols: exact.acoustic.render([exact.encode(0, _say(s))]),
             "plain": lambda m=mel: render_plain(plain, exact.vocoder.config, _channels(m)),
         }
         work |= {g: lambda m=mel, v=v: v.vocoder.render(m, None) for g, v in voices.items()}
@@ -146,7 +146,7 @@ def interleaved(work: dict[str, Callable[[], Any]], rounds: int) -> dict[str, fl
 def measure_batches(voice: SambertVoice, rounds: int) -> dict[str, float]:
     """The acoustic model's real-time factor by batch size, over the same eight sentences."""
     chosen = [_say((SYMBOLS * 2)[i]) for i in range(8)]
-    items = [voice._encode(i, utterance) for i, utterance in enumerate(chosen)]
+    items = [voice.encode(i, utterance) for i, utterance in enumerate(chosen)]
     outputs = voice.acoustic.render(items)
     audio_s = sum(len(o.mel) for o in outputs) * voice.hop / voice.rate_hz
 
@@ -194,7 +194,9 @@ def peak_memory(folder: Path, cache: Path, audio_s: float) -> dict[str, float]:
         [rendering] = voice.render([_say(" ".join([SYMBOLS[0]] * count))])
         found["audio_s"] = rendering.wave.duration_s
         found["rtf"] = (time.process_time() - cpu) / rendering.wave.duration_s
-    found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    # Not getrusage: its maximum is inherited from the process that started this one.
+    status = Path("/proc/self/status").read_text()
+    found["peak_mb"] = int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1024
     return found
 
 

@@ -110,7 +110,7 @@ def _download(ref: ModelRef, folder: Path, endpoint: str | None, report: Report)
         from modelscope_hub.errors import FileIntegrityError, HubError
     except ImportError as error:
         raise EngineUnavailable(
-            "Fetching models needs the modelscope package: install the modelscope extra, or put "
+            "Fetching models needs the modelscope package: install the hub extra, or put "
             "the model's folder in place by hand"
         ) from error
 

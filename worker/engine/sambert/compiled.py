@@ -97,44 +97,58 @@ def normalise(x: Array, out: Array) -> None:
 
 
 @compiled
-def soften(scores: Array, n: int) -> None:
-    """Softmax over the first `n` of each row."""
-    for h in range(scores.shape[0]):
-        top = scores[h, 0]
-        for i in range(1, n):
-            top = max(top, scores[h, i])
-        total = np.float32(0)
-        for i in range(n):
-            scores[h, i] = np.float32(exp(scores[h, i] - top))
-            total += scores[h, i]
-        for i in range(n):
-            scores[h, i] /= total
+def find_tops(scores: Array, edge: Array) -> None:
+    """The largest of each column of scores [window, heads] into `edge` [heads]."""
+    copy(scores[0], edge)
+    for i in range(1, scores.shape[0]):
+        for h in range(scores.shape[1]):
+            edge[h] = max(edge[h], scores[i, h])
 
 
 @compiled
-def attend(query: Array, rows: Array, first: int, last: int, scores: Array, out: Array) -> None:
+def soften(scores: Array, edge: Array) -> None:
+    """Softmax down each column of scores [window, heads]; `edge` [heads] is scratch."""
+    n, n_heads = scores.shape
+    find_tops(scores, edge)
+    for i in range(n):
+        for h in range(n_heads):
+            scores[i, h] = np.float32(exp(scores[i, h] - edge[h]))
+    for h in range(n_heads):
+        edge[h] = np.float32(0)
+    for i in range(n):
+        for h in range(n_heads):
+            edge[h] += scores[i, h]
+    for i in range(n):
+        for h in range(n_heads):
+            scores[i, h] /= edge[h]
+
+
+@compiled
+def attend(query: Array, rows: Array, first: int, last: int, scratch: Array, out: Array) -> None:
     """Mix the values of rows `first`..`last` by how well their keys fit `query`.
 
-    `rows` [slots, 2D] holds keys then values and is a ring: row i lies in slot i % slots.
-    `scores` [heads, window] is scratch.
+    `rows` [slots, 2D] holds keys then values and is a ring: row i lies in slot i % slots. Channels
+    of the heads alternate, so that one vector operation serves all heads. `scratch` is
+    [window + 1, heads].
     """
-    width, slots, n_heads = out.shape[0], rows.shape[0], scores.shape[0]
-    units = width // n_heads
-    for i in range(first, last + 1):
-        row = rows[i % slots]
+    width, slots, n_heads = out.shape[0], rows.shape[0], scratch.shape[1]
+    n = last - first + 1
+    scores = scratch[:n]
+    for i in range(n):
+        row = rows[(first + i) % slots]
         for h in range(n_heads):
-            score = np.float32(0)
-            for j in range(h * units, (h + 1) * units):
-                score += query[j] * row[j]
-            scores[h, i - first] = score
-    soften(scores, last - first + 1)
-    out[:] = np.float32(0)
-    for i in range(first, last + 1):
-        row = rows[i % slots]
-        for h in range(n_heads):
-            share = scores[h, i - first]
-            for j in range(h * units, (h + 1) * units):
-                out[j] += share * row[width + j]
+            scores[i, h] = np.float32(0)
+        for at in range(0, width, n_heads):
+            for h in range(n_heads):
+                scores[i, h] += query[at + h] * row[at + h]
+    soften(scores, scratch[n])
+    for j in range(width):
+        out[j] = np.float32(0)
+    for i in range(n):
+        row = rows[(first + i) % slots]
+        for at in range(0, width, n_heads):
+            for h in range(n_heads):
+                out[at + h] += scores[i, h] * row[width + at + h]
 
 
 @compiled
@@ -209,7 +223,7 @@ def decode(
         np.empty((n, 2 * width), dtype=np.float32),
         np.empty((n, n_ffn), dtype=np.float32),
         update,
-        np.empty((w.n_heads, window), dtype=np.float32),
+        np.empty((window + 1, w.n_heads), dtype=np.float32),
         now,
     )
     active = n

@@ -64,10 +64,11 @@ class MemoryProjection:
         in_b = project.weight.double()[:, n_memory:] @ last.bias.double() + project.bias.double()
         in_w = project.weight.double()[:, :n_memory]
         kv = [block.pnca_attn.w_h_kv for block in decoder.blocks()]
+        rows = _alternate(config, 2)
         self.units = units
         self.n_layers = len(kv)
-        self.weight = torch.cat([in_w * scale] + [k.weight.double() for k in kv]).float()
-        self.bias = torch.cat([in_b * scale] + [k.bias.double() for k in kv]).float()
+        self.weight = torch.cat([in_w * scale] + [k.weight.double()[rows] for k in kv]).float()
+        self.bias = torch.cat([in_b * scale] + [k.bias.double()[rows] for k in kv]).float()
 
     def __call__(self, memory: Tensor, band: int) -> DecoderInput:
         """`memory` is [steps, memory_units]."""
@@ -81,6 +82,7 @@ def pack_decoder(decoder: HybridAttentionDecoder, config: AcousticConfig) -> Dec
 
     Folded: each norm's scale and bias into the next map, 1/sqrt(head) into queries, sqrt(units)
     and the prenet's last map into the input projection, the two attention outputs into one map.
+    Inside attention, channel u of head h moves from h * units + u to u * heads + h.
     """
     units, n_memory = config.decoder.units, config.memory_units
     prenet = decoder.prenet.linears()
@@ -112,15 +114,22 @@ def _pack_block(block: DecoderBlock, config: AcousticConfig) -> dict[str, Array]
     mix_b = attention.fc_x.bias.double() + attention.fc_h.bias.double()
     up_w, up_b = _behind_norm(ffn.w_1.weight[:, :, 0], cast(Tensor, ffn.w_1.bias), ffn.layer_norm)
     return {
-        "qkv_w": _packed(qkv_w * gain[:, None]),
-        "qkv_b": _packed(qkv_b * gain),
-        "mix_w": _packed(mix_w),
+        "qkv_w": _packed((qkv_w * gain[:, None])[_alternate(config, 3)]),
+        "qkv_b": _packed((qkv_b * gain)[_alternate(config, 3)]),
+        "mix_w": _packed(mix_w[:, _alternate(config, 2)]),
         "mix_b": _packed(mix_b),
         "up_w": _packed(up_w),
         "up_b": _packed(up_b),
         "down_w": _packed(ffn.w_2.weight[:, :, 0]),
         "down_b": _packed(cast(Tensor, ffn.w_2.bias)),
     }
+
+
+def _alternate(config: AcousticConfig, parts: int) -> Tensor:
+    """The order that makes heads alternate along the channels of each of `parts` parts."""
+    shape = config.decoder
+    order = torch.arange(shape.units).view(shape.n_heads, -1).t().reshape(-1)
+    return torch.cat([part * shape.units + order for part in range(parts)])
 
 
 def _behind_norm(weight: Tensor, bias: Tensor, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:

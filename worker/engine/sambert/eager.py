@@ -138,11 +138,13 @@ class _Decoding:
     def _mix(self, q: Tensor, kv: Tensor, seen: Tensor) -> Tensor:
         """The values of a window by how well its keys fit: q [n, D], kv [n, window, 2D]."""
         n, window, _ = kv.shape
-        k, v = kv.view(n, window, 2, self.weights.n_heads, -1).permute(2, 0, 3, 1, 4)
-        scores = k @ q.view(n, self.weights.n_heads, -1, 1)  # [n, heads, window, 1]
+        # Heads alternate along the channels, as `decoder.pack_decoder` leaves them.
+        k, v = kv.view(n, window, 2, -1, self.weights.n_heads).permute(2, 0, 4, 1, 3)
+        query = q.view(n, -1, self.weights.n_heads).transpose(1, 2)  # [n, heads, units]
+        scores = k @ query[..., None]  # [n, heads, window, 1]
         scores = scores.masked_fill(~seen[:, None, :, None], -torch.inf)
         mixed: Tensor = (scores.softmax(2) * v).sum(2)
-        return mixed.reshape(n, -1)
+        return mixed.transpose(1, 2).reshape(n, -1)
 
 
 def _normed(x: Tensor) -> Tensor:

@@ -103,7 +103,7 @@ class SambertVoice:
         self, utterances: Sequence[Utterance], noise: Mapping[int, SourceNoise] | None = None
     ) -> list[Stages]:
         """Every stage of each utterance; `noise` replaces an utterance's seeded NSF noise."""
-        items = [self._encode(number, u) for number, u in enumerate(utterances)]
+        items = [self.encode(number, u) for number, u in enumerate(utterances)]
         found = []
         for number, output in enumerate(self.acoustic.render(items) if items else []):
             # Seeded by what is said: the same segment sounds the same in every worker and batch.
@@ -131,7 +131,7 @@ class SambertVoice:
         """Speak a sentence, so that everything compiled or built at first use is there."""
         self.render([Utterance(text=text, symbols=s) for text, s in sentences()[:1]])
 
-    def _encode(self, number: int, utterance: Utterance) -> AcousticInput:
+    def encode(self, number: int, utterance: Utterance) -> AcousticInput:
         if utterance.symbols is None:
             raise SynthesisError("The engine sambert speaks symbols, and got none", item=number)
         if utterance.emotion not in self.emotions:
