@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+# For tests and checks alone; a build for the CPU is enough. `make up` needs none.
+TORCH  ?= torch==2.13.0
 
 BIN   := $(VENV)/bin
 FARM  := $(VENV)/.farm
@@ -9,10 +11,10 @@ DEV   := $(VENV)/.dev
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet --extra worker --extra embedded
 
-.PHONY: help up test check fmt bench bench-text lock clean
+.PHONY: help up test check fmt bench bench-engine bench-text lock clean
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(FARM) ## Start the farm on this machine; make up ARGS="--port 8080 --data-dir /tmp/farm"
 	@exec $(BIN)/ttsfarm up $(ARGS)
@@ -33,12 +35,17 @@ fmt: $(DEV) ## Format and mend what can be mended by itself
 bench: $(DEV) ## Measure the farm beside bare Celery; writes benchmarks/results
 	$(BIN)/python -m benchmarks $(ARGS)
 
+bench-engine: $(DEV) ## Measure the Sambert-HifiGAN engine on voices made by script
+	$(BIN)/python -m benchmarks.engine $(ARGS)
+
 bench-text: $(DEV) ## Measure the text frontend beside the open libraries that are installed
 	$(BIN)/python -m benchmarks.text $(ARGS)
 
 lock: $(DEV) ## Choose the newest allowed versions again and write requirements/*.txt
 	$(COMPILE) --upgrade -o requirements/farm.txt pyproject.toml requirements/build.in
-	$(COMPILE) --upgrade --extra dev -o requirements/dev.txt -c requirements/farm.txt pyproject.toml requirements/build.in
+	echo "$(TORCH)" > $(VENV)/torch.in
+	$(COMPILE) --upgrade --extra dev --extra sambert --extra int8 --extra modelscope --no-emit-package torch \
+	  -o requirements/dev.txt -c requirements/farm.txt -c $(VENV)/torch.in pyproject.toml requirements/build.in
 
 clean: ## Remove what make made; jobs and audio under var/ stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -50,6 +57,7 @@ $(FARM): requirements/farm.txt pyproject.toml | $(BIN)/python
 
 $(DEV): requirements/dev.txt pyproject.toml | $(BIN)/python
 	$(call install,requirements/dev.txt)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	@touch $@ $(FARM)
 
 define install

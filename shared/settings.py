@@ -74,6 +74,23 @@ class Settings(BaseSettings):
     voices: str = Field(
         default="espeak", description="Engines or voices a worker offers, comma-separated"
     )
+    models: str = Field(
+        default="",
+        description="ModelScope Sambert-HifiGAN folders whose voices may be offered, "
+        "comma-separated",
+    )
+    grade: Literal["exact", "fast", "int8"] = Field(
+        default="exact", description="Speed grade of the engine sambert"
+    )
+    cache_dir: Path = Field(
+        default=Path("var/cache"), description="Where engines keep what they compile"
+    )
+    modelscope_model: str = Field(
+        default="", description="Folder or hub id of the model of the engine modelscope"
+    )
+    modelscope_revision: str | None = Field(
+        default=None, description="Pinned revision of that model"
+    )
     threads: int = Field(default=1, ge=1, description="Compute threads of one worker process")
     lease_s: float = Field(
         default=10.0, gt=0, description="A worker silent for this long loses what it holds"

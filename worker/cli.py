@@ -10,6 +10,8 @@ COMMANDS = {
     "run": "worker.commands.run",
     "doctor": "worker.commands.doctor",
     "explain": "worker.commands.explain",
+    "fetch": "worker.commands.fetch",
+    "synth": "worker.commands.synth",
 }
 
 

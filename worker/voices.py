@@ -5,6 +5,7 @@ voices never loads torch. To add one: a factory in `ENGINES`, dear ones last.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 from shared.errors import EngineUnavailable, SynthesisError
@@ -13,6 +14,7 @@ from shared.settings import Settings
 from worker.audio import gate
 from worker.engine.base import Engine
 from worker.text.characters import count_spoken
+from worker.text.frontend import Frontend
 from worker.types import Utterance
 
 Factory = Callable[[Settings], Engine]
@@ -30,9 +32,58 @@ def _fake(settings: Settings) -> Engine:
     return FakeEngine(settings.fake_cost_s_per_char)
 
 
-ENGINES: Mapping[str, Factory] = MappingProxyType({"espeak": _espeak, "fake": _fake})
+def _sambert(settings: Settings) -> Engine:
+    if not settings.models:
+        raise EngineUnavailable(
+            "the engine sambert has no model: set TTSFARM_MODELS to model folders, which "
+            "`ttsfarm-worker fetch` gets"
+        )
+    try:
+        from worker.engine.sambert.engine import SambertEngine
+        from worker.engine.sambert.grades import Grade
+        from worker.engine.sambert.options import SambertOptions
+    except ImportError as error:
+        raise _without(error, "sambert") from error
+    folders = tuple(Path(name.strip()) for name in settings.models.split(",") if name.strip())
+    return SambertEngine(
+        SambertOptions(
+            model_dirs=folders,
+            grade=Grade(settings.grade),
+            threads=settings.threads,
+            cache_dir=settings.cache_dir,
+        )
+    )
+
+
+def _modelscope(settings: Settings) -> Engine:
+    if not settings.modelscope_model:
+        raise EngineUnavailable(
+            "the engine modelscope has no model: set TTSFARM_MODELSCOPE_MODEL to a folder or id"
+        )
+    from worker.engine.modelscope import ModelscopeEngine, ModelscopeOptions
+
+    return ModelscopeEngine(
+        ModelscopeOptions(model=settings.modelscope_model, revision=settings.modelscope_revision)
+    )
+
+
+def _without(error: ImportError, extra: str) -> EngineUnavailable:
+    return EngineUnavailable(
+        f"the engine {extra} needs {error.name}, which is not installed: pip install "
+        f"'ttsfarm[{extra}]'"
+    )
+
+
+ENGINES: Mapping[str, Factory] = MappingProxyType(
+    {"espeak": _espeak, "fake": _fake, "sambert": _sambert, "modelscope": _modelscope}
+)
 
 _WARM_UP = {"zh": "你好，欢迎使用语音合成。", "en": "Hello, and welcome."}
+
+
+def _symbols_of(text: str) -> str | None:
+    (segment,) = Frontend().segments(text)
+    return segment.symbols
 
 
 class Voices:
@@ -91,8 +142,9 @@ class Voices:
         engine = self.engine(voice.name)
         engine.load(voice.name)
         text = _WARM_UP.get(voice.language.split("-")[0], _WARM_UP["en"])
+        symbols = _symbols_of(text) if engine.takes_symbols else None
         try:
-            (rendering,) = engine.render(voice.name, [Utterance(text=text)])
+            (rendering,) = engine.render(voice.name, [Utterance(text=text, symbols=symbols)])
             gate.check(rendering.wave, n_chars=count_spoken(text))
         except SynthesisError as error:
             raise EngineUnavailable(
@@ -109,7 +161,7 @@ class Voices:
         if name in self._factories and name not in self._voices_of(name):
             yield from self._voices_of(name).values()
             return
-        for engine in self._factories:
+        for engine in self._set_up():
             found = self._voices_of(engine).get(name)
             if found is not None:
                 yield found
@@ -121,5 +173,14 @@ class Voices:
 
     def _catalogue(self) -> str:
         return "; ".join(
-            f"{engine}: {', '.join(self._voices_of(engine))}" for engine in self._factories
+            f"{engine}: {', '.join(self._voices_of(engine))}" for engine in self._set_up()
         )
+
+    def _set_up(self) -> Iterator[str]:
+        """The engines that have what they need; the others' voices can only be asked by engine."""
+        for engine in self._factories:
+            try:
+                self._engine(engine)
+            except EngineUnavailable:
+                continue
+            yield engine

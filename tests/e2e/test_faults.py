@@ -5,11 +5,9 @@ import json
 import os
 import signal
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -19,6 +17,7 @@ from standardwebhooks import Webhook
 from shared.bells import lane_queue
 from tests.conftest import wait_until
 from tests.e2e.conftest import Farm, MakeFarm
+from tests.e2e.receiver import Receiver
 
 pytestmark = pytest.mark.e2e
 
@@ -145,40 +144,6 @@ def test_a_frozen_worker_does_not_hold_up_the_job(make_farm: MakeFarm) -> None:
     assert farm.ended(farm.submit("醒来以后。"))["status"] == "succeeded"
     # What the thawed worker still had to report has changed nothing.
     assert hashlib.sha256(farm.audio(job_id)).hexdigest() == whole["audio"]["sha256"]
-
-
-class Receiver:
-    """A webhook receiver that refuses its first messages."""
-
-    def __init__(self, refusals: int) -> None:
-        self.refusals = refusals
-        self.received: list[tuple[dict[str, str], bytes]] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                headers = {name.lower(): value for name, value in self.headers.items()}
-                receiver.received.append((headers, body))
-                refused = len(receiver.received) <= receiver.refusals
-                self.send_response(500 if refused else 204)
-                self.end_headers()
-
-            def log_message(self, *args: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_address[1]}/hook"
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
 
 
 @pytest.fixture

@@ -1,0 +1,303 @@
+"""Model folders that do not fit: each fault a clear error, and a good folder works after it."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from shared.errors import EngineUnavailable
+from tests.golden.make_voice import make_voice
+from tests.reference import GOLDEN
+from worker.engine.sambert.checkpoint import fold_weight_norm, read_checkpoint
+from worker.engine.sambert.engine import SambertEngine
+from worker.engine.sambert.folder import CHECKSUMS, find_voices, fingerprint, sha256_of
+from worker.engine.sambert.options import SambertOptions
+
+NAME = "v_nsf"
+VOICE = Path("voices") / NAME
+AM = VOICE / "am/ckpt/checkpoint_40.pth"
+VOC = VOICE / "voc/ckpt/checkpoint_7.pth"
+AM_CONFIG = VOICE / "am/config.yaml"
+VOC_CONFIG = VOICE / "voc/config.yaml"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(GOLDEN / "nsf" / "model", tmp_path / "model"))
+
+
+def load(model: Path) -> SambertEngine:
+    engine = SambertEngine(SambertOptions(model_dirs=(model,), compiled=False))
+    engine.load(engine.voices()[0].name)
+    return engine
+
+
+def refuse(model: Path, reason: str) -> None:
+    """The folder is refused with this reason, and the process goes on with a good one."""
+    with pytest.raises(EngineUnavailable, match=reason):
+        load(model)
+    assert load(GOLDEN / "plain" / "model").voices()
+
+
+def edit(path: Path, *keys: str, value: Any) -> None:
+    """Set one entry of a YAML or JSON file."""
+    values = yaml.safe_load(path.read_text())
+    entry = values
+    for key in keys[:-1]:
+        entry = entry[key]
+    entry[keys[-1]] = value
+    path.write_text(json.dumps(values))
+
+
+def resave(path: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    entries = torch.load(path, weights_only=True)
+    change(entries)
+    torch.save(entries, path)
+
+
+@pytest.mark.parametrize(
+    ("gone", "reason"),
+    [
+        ("configuration.json", r"configuration\.json is missing"),
+        (str(AM_CONFIG), r"config\.yaml is missing"),
+        (str(AM), r"holds no checkpoint"),
+        (str(VOC), r"holds no checkpoint"),
+        (str(VOICE / "am/mvn.npy"), r"needs mvn\.npy"),
+        ("voices/voices.json", r"holds no voice"),
+    ],
+)
+def test_a_missing_file_is_named(model: Path, gone: str, reason: str) -> None:
+    (model / gone).unlink()
+    refuse(model, reason)
+
+
+def test_a_missing_speaker_embedding_is_named(tmp_path: Path) -> None:
+    model = shutil.copytree(GOLDEN / "se_nsf_global" / "model", tmp_path / "model")
+    (model / "voices/v_se_nsf_global/am/se.npy").unlink()
+    refuse(Path(model), r"needs se\.npy")
+
+
+@pytest.mark.parametrize("part", [AM, VOC])
+def test_a_truncated_checkpoint_is_refused(model: Path, part: Path) -> None:
+    data = (model / part).read_bytes()
+    (model / part).write_bytes(data[: len(data) // 2])
+    refuse(model, "truncated or no checkpoint")
+
+
+def test_an_empty_checkpoint_is_refused(model: Path) -> None:
+    (model / AM).write_bytes(b"")
+    refuse(model, "truncated or no checkpoint")
+
+
+def test_code_in_a_checkpoint_is_not_run(model: Path) -> None:
+    class Trap:
+        def __reduce__(self) -> Any:
+            return Path.touch, (model / "ran",)
+
+    torch.save({"model": Trap()}, model / AM)
+    refuse(model, "more than tensors")
+    assert not (model / "ran").exists()
+
+
+def test_a_wrong_shape_is_named_with_both_shapes(model: Path) -> None:
+    edit(model / AM_CONFIG, "Model", "KanTtsSAMBERT", "params", "decoder_ffn_inner_dim", value=44)
+    refuse(model, r"w_1\.weight has shape \(40, 16, 1\), the config says \(44, 16, 1\)")
+
+
+def test_missing_and_foreign_tensors_are_named(model: Path) -> None:
+    def change(entries: dict[str, Any]) -> None:
+        entries["model"]["mel_postnet.extra"] = entries["model"].pop("mel_postnet.fc.bias")
+
+    resave(model / AM, change)
+    refuse(model, r"mel_postnet\.fc\.bias is missing; mel_postnet\.extra is not part")
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_named(model: Path, poison: float) -> None:
+    def change(entries: dict[str, Any]) -> None:
+        entries["model"]["mel_decoder.mel_dec.ln.weight"][0] = poison
+
+    resave(model / AM, change)
+    refuse(model, r"mel_decoder\.mel_dec\.ln\.weight holds NaN or infinity")
+
+
+def test_nan_in_the_vocoder_is_named(model: Path) -> None:
+    def change(entries: dict[str, Any]) -> None:
+        entries["model"]["generator"]["conv_post.conv1d.weight_v"][0, 0, 0] = float("nan")
+
+    resave(model / VOC, change)
+    refuse(model, r"conv_post\.conv1d\.weight holds NaN")
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "value", "reason"),
+    [
+        ("configuration.json", ("model", "type"), "bert", "model.type is 'bert'"),
+        (AM_CONFIG, ("Model",), {"KanTtsTextsyBERT": {}}, "another architecture"),
+        (VOC_CONFIG, ("Model",), {"Discriminator": {}}, "another architecture"),
+        (AM_CONFIG, ("linguistic_unit", "language"), "Sichuan", "only PinYin"),
+        (AM_CONFIG, ("linguistic_unit", "lfeat_type_list"), "byte_index", "lfeat_type_list"),
+    ],
+)
+def test_another_architecture_is_refused(
+    model: Path, file: Path, keys: tuple[str, ...], value: Any, reason: str
+) -> None:
+    edit(model / file, *keys, value=value)
+    refuse(model, reason)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("FP", True, "filled-pause"),
+        ("using_byte", True, "bytes instead of phones"),
+        ("num_mels", "many", "num_mels is 'many', expected a positive integer"),
+        ("decoder_num_heads", 3, "no multiple of decoder_num_heads"),
+        ("postnet_shift", [1, 2], "postnet_shift is"),
+        ("predictor_shift", 30, "larger than half"),
+        ("nsf_norm_type", "log", "nsf_norm_type is 'log'"),
+        ("NSF", False, "the acoustic model makes 22 mels, the vocoder reads 20"),
+    ],
+)
+def test_unusable_acoustic_settings_are_named(
+    model: Path, key: str, value: Any, reason: str
+) -> None:
+    edit(model / AM_CONFIG, "Model", "KanTtsSAMBERT", "params", key, value=value)
+    refuse(model, reason)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("out_channels", 4, "multi-band"),
+        ("repeat_upsample", False, "repeat_upsample"),
+        ("upsample_scales", [10, 5], "differ in length"),
+        ("resblock_dilations", [[1]], "differ in length"),
+        ("channels", 20, "cannot be halved"),
+        ("resblock_dilations", "1,3", "resblock_dilations is '1,3'"),
+    ],
+)
+def test_unusable_vocoder_settings_are_named(
+    model: Path, key: str, value: Any, reason: str
+) -> None:
+    edit(model / VOC_CONFIG, "Model", "Generator", "params", key, value=value)
+    refuse(model, reason)
+
+
+def test_every_fault_of_a_config_is_reported_at_once(model: Path) -> None:
+    edit(model / AM_CONFIG, "Model", "KanTtsSAMBERT", "params", "max_len", value=-1)
+    edit(model / AM_CONFIG, "Model", "KanTtsSAMBERT", "params", "FP", value=True)
+    refuse(model, r"FP is True.*max_len is -1")
+
+
+def test_a_wrong_statistics_file_is_refused(model: Path) -> None:
+    np.save(model / VOICE / "am/mvn.npy", np.zeros((3, 1)))
+    refuse(model, r"mvn\.npy has shape \(3, 1\), the config says \(2, 1\)")
+
+
+def test_a_rate_that_disagrees_is_refused(model: Path) -> None:
+    edit(model / "configuration.json", "model", "sample_rate", value=24000)
+    refuse(model, "16000 Hz, configuration.json 24000 Hz")
+
+
+def test_a_wrong_checksum_is_refused(model: Path) -> None:
+    (model / CHECKSUMS).write_text(f"{'0' * 64}  {AM.as_posix()}\n")
+    refuse(model, "is damaged")
+    (model / CHECKSUMS).write_text(f"{sha256_of(model / AM)}  {AM.as_posix()}\n")
+    load(model)
+
+
+def test_a_read_only_folder_is_enough_and_stays_untouched(model: Path) -> None:
+    paths = sorted(model.rglob("*"))
+    before = {path: path.stat().st_mtime_ns for path in paths}
+    for path in [model, *paths]:
+        path.chmod(path.stat().st_mode & ~0o222)
+    try:
+        load(model)
+    finally:
+        for path in [model, *paths]:
+            path.chmod(path.stat().st_mode | 0o200)
+    assert {path: path.stat().st_mtime_ns for path in sorted(model.rglob("*"))} == before
+
+
+def test_the_highest_checkpoint_wins_as_a_number(model: Path) -> None:
+    shutil.copy(model / AM, model / AM.with_name("checkpoint_9.pth"))
+    shutil.copy(model / AM, model / AM.with_name("checkpoint_100.pth"))
+    [files] = find_voices(model)
+    assert files.am_checkpoint.name == "checkpoint_100.pth"
+
+
+def test_a_listed_voice_without_a_folder_is_skipped(model: Path) -> None:
+    (model / "voices/voices.json").write_text(json.dumps({"voices": ["gone", NAME]}))
+    assert [files.name for files in find_voices(model)] == [NAME]
+
+
+def test_a_custom_checkpoint_replaces_the_voices(model: Path) -> None:
+    custom = {
+        "voice_name": "mine",
+        "am_ckpt": AM.as_posix(),
+        "voc_ckpt": VOC.as_posix(),
+        "am_config": AM_CONFIG.as_posix(),
+        "voc_config": VOC_CONFIG.as_posix(),
+        "mvn_file": (VOICE / "am/mvn.npy").as_posix(),
+    }
+    edit(model / "configuration.json", "model", "custom_ckpt", value=custom)
+    assert [voice.name for voice in load(model).voices()] == ["mine"]
+    custom["am_ckpt"] = "../../outside.pth"
+    edit(model / "configuration.json", "model", "custom_ckpt", value=custom)
+    refuse(model, "leads out of the model folder")
+
+
+def test_a_base_model_folder_loads(model: Path) -> None:
+    base = model / "basemodel_16k"
+    base.mkdir()
+    (model / VOICE / "am").rename(base / "sambert")
+    (model / VOICE / "voc").rename(base / "hifigan")
+    shutil.rmtree(model / "voices")
+    assert [voice.name for voice in load(model).voices()] == ["basemodel_16k"]
+
+
+def test_the_revision_follows_the_content(model: Path) -> None:
+    [files] = find_voices(model)
+    first = fingerprint(files)
+    assert first == fingerprint(find_voices(GOLDEN / "nsf" / "model")[0])
+    resave(model / AM, lambda entries: entries.update(steps=41))
+    assert fingerprint(files) != first
+
+
+def test_two_folders_with_one_voice_name_are_refused(model: Path) -> None:
+    engine = SambertEngine(SambertOptions(model_dirs=(model, GOLDEN / "nsf" / "model")))
+    with pytest.raises(EngineUnavailable, match="both have a voice v_nsf"):
+        engine.voices()
+
+
+def test_newer_weight_norm_and_plain_weights_load_alike() -> None:
+    path = GOLDEN / "nsf" / "model" / VOC
+    state = dict(read_checkpoint(path)["model"]["generator"])
+    newer = {
+        name.replace("weight_g", "parametrizations.weight.original0").replace(
+            "weight_v", "parametrizations.weight.original1"
+        ): tensor
+        for name, tensor in state.items()
+    }
+    folded = fold_weight_norm(state)
+    for other in (fold_weight_norm(newer), fold_weight_norm(folded)):
+        assert other.keys() == folded.keys()
+        assert all(torch.equal(other[name], folded[name]) for name in folded)
+
+
+def test_emotions_are_those_the_optimiser_moved(tmp_path: Path) -> None:
+    make_voice(tmp_path / "a", "anna", trained=("neutral", "calm", "sad"))
+    make_voice(tmp_path / "b", "ben")
+    make_voice(tmp_path / "c", "carla_emo")
+    options = SambertOptions(model_dirs=tuple(tmp_path / name for name in "abc"))
+    found = {voice.name: voice.emotions for voice in SambertEngine(options).voices()}
+    assert found["anna"] == ("neutral", "sad", "calm")
+    assert found["ben"] == ("neutral",)
+    assert found["carla_emo"] == ("neutral", "happy", "angry", "sad", "fear", "hate", "surprise")

@@ -1,0 +1,93 @@
+"""The commands `synth` and `fetch` as a user runs them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+
+from tests.reference import ACOUSTIC_LIMIT, GOLDEN, WAVE_LIMIT, references, worst
+from worker.cli import main
+from worker.synth import to_pcm16
+
+MODEL = str(GOLDEN / "plain" / "model")
+SYMBOLS = str(GOLDEN / "plain" / "utts.tsv")
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def test_stages_are_the_reference_s(tmp_path: Path) -> None:
+    wav, npz = tmp_path / "out.wav", tmp_path / "out.npz"
+    done = run("synth", "--model", MODEL, "--symbols", SYMBOLS, "--batch", "3", "-o", str(wav),
+               "--stages", str(npz))  # fmt: skip
+    assert done.exit_code == 0, done.output
+    with np.load(npz) as found:
+        for reference in references("plain"):
+            for stage, expected in reference.expected.items():
+                limit = {"wav": WAVE_LIMIT, "pcm16": 2}.get(stage, ACOUSTIC_LIMIT)
+                assert worst(found[f"{reference.name}/{stage}"], expected) <= limit, stage
+                assert found[f"{reference.name}/{stage}"].dtype == expected.dtype
+    samples, rate_hz = soundfile.read(wav, dtype="int16")
+    waves = [to_pcm16(reference.expected["wav"]) for reference in references("plain")]
+    assert rate_hz == 16000
+    assert worst(samples, np.concatenate(waves)) <= 2
+
+
+def test_pcm_is_upstream_s_but_for_the_wrap_at_full_scale() -> None:
+    expected = references("plain")[0].expected
+    assert (to_pcm16(expected["wav"]) == expected["pcm16"]).all()
+    edges = np.array([1.0, -1.0, 0.99999, 1e-5, -1e-5], dtype=np.float32)
+    assert to_pcm16(edges).tolist() == [32767, -32768, 32767, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "has no lines"),
+        ("{b_c$tone3$s_begin$word_begin$emotion_neutral$F7}\n", "line 1: expected name<TAB>"),
+        ("a\t{x$y$z$a$b$c}\n", "unit 1: sy 'x'"),
+        ("a\t\n", "no symbols to speak"),
+        ("a\t{b}\na\t{c}\n", "several lines named a"),
+    ],
+)
+def test_bad_lines_are_explained(tmp_path: Path, content: str, reason: str) -> None:
+    lines = tmp_path / "lines.tsv"
+    lines.write_text(content)
+    done = run("synth", "--model", MODEL, "--symbols", str(lines), "-o", str(tmp_path / "o.wav"))
+    assert done.exit_code == 1
+    assert reason in done.output
+    assert not (tmp_path / "o.wav").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("synth", "--model", MODEL, "-o", "x.wav"),
+        ("synth", "--model", MODEL, "--symbols", SYMBOLS),
+        ("synth", "--model", MODEL, "--symbols", SYMBOLS, "--text", "好", "-o", "x.wav"),
+        ("synth", "--model", MODEL, "--symbols", SYMBOLS, "-o", "x.wav", "--speed", "9"),
+    ],
+)
+def test_contradictions_are_usage_errors(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_a_missing_model_and_a_place_that_cannot_be_written_are_named(tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    done = run("synth", "--model", gone, "--symbols", SYMBOLS, "-o", f"{gone}/o.wav")
+    assert "configuration.json is missing" in done.output
+    done = run("synth", "--model", MODEL, "--symbols", SYMBOLS, "-o", f"{gone}/o.wav")
+    assert done.exit_code == 1
+    assert "could not be written" in done.output
+    done = run("synth", "--model", MODEL, "--symbols", SYMBOLS, "--stages", f"{gone}/o.npz")
+    assert done.exit_code == 1
+    assert "could not be written" in done.output
+
+
+def test_fetch_explains_itself(tmp_path: Path) -> None:
+    done = run("fetch", "iic/tiny@v1", "--models", str(tmp_path), "--offline")
+    assert done.exit_code == 1
+    assert "fetching is turned off" in done.output

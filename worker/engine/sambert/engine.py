@@ -1,0 +1,128 @@
+"""The engine `sambert`: ModelScope's Sambert-HifiGAN voices behind the Engine protocol."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from shared.errors import EngineUnavailable
+from shared.schemas import Voice
+from worker.engine.sambert.checkpoint import acoustic_state, read_checkpoint
+from worker.engine.sambert.eager import EagerLoops
+from worker.engine.sambert.emotions import voice_emotions
+from worker.engine.sambert.folder import VoiceFiles, find_voices, fingerprint
+from worker.engine.sambert.grades import cpu_flags, require_grade
+from worker.engine.sambert.loops import Loops
+from worker.engine.sambert.options import SambertOptions
+from worker.engine.sambert.voice import SambertVoice
+from worker.types import Rendering, Utterance
+
+LANGUAGE = "zh-CN"
+
+
+class SambertEngine:
+    """Voices of the model folders in its options. Belongs to one process and thread at a time."""
+
+    name = "sambert"
+    takes_symbols = True
+
+    def __init__(self, options: SambertOptions) -> None:
+        self.options = options
+        self._loops: Loops | None = None
+        self._files: dict[str, VoiceFiles] | None = None
+        self._offered: list[Voice] | None = None
+        self._voices: dict[str, SambertVoice] = {}
+
+    @property
+    def batch_size(self) -> int:
+        return self.options.batch_size
+
+    def voices(self) -> Sequence[Voice]:
+        """Every voice of the model folders, with the emotions its checkpoint was trained on.
+
+        Raises `EngineUnavailable` when a folder is unfit or two have a voice of the same name.
+        """
+        if self._offered is None:
+            self._offered = [_offer(files) for files in self._found().values()]
+        return self._offered
+
+    def load(self, voice: str) -> None:
+        """Load `voice`, and speak a sentence with it; the first time on a machine also compiles.
+
+        Raises `EngineUnavailable` when the grade does not run here or a file does not fit.
+        """
+        if voice in self._voices:
+            return
+        require_grade(self.options.grade, cpu_flags())
+        torch.set_num_threads(self.options.threads)
+        if self._loops is None:
+            self._loops = choose_loops(self.options)
+        loaded = SambertVoice(self._named(voice), self.options, self._loops)
+        loaded.warm_up()
+        self._voices[voice] = loaded
+
+    def render(self, voice: str, utterances: Sequence[Utterance]) -> list[Rendering]:
+        """One rendering for each utterance, timed by symbol.
+
+        Raises `SynthesisError`; `details["item"]` says which utterance cannot be spoken.
+        """
+        return self.loaded(voice).render(utterances)
+
+    def loaded(self, voice: str) -> SambertVoice:
+        """The voice, loaded now if it was not."""
+        self.load(voice)
+        return self._voices[voice]
+
+    def _found(self) -> dict[str, VoiceFiles]:
+        if self._files is None:
+            found: dict[str, VoiceFiles] = {}
+            for files in (f for folder in self.options.model_dirs for f in find_voices(folder)):
+                if files.name in found:
+                    raise EngineUnavailable(
+                        f"{files.folder} and {found[files.name].folder} both have a voice "
+                        f"{files.name}; leave one of them out"
+                    )
+                found[files.name] = files
+            self._files = found
+        return self._files
+
+    def _named(self, voice: str) -> VoiceFiles:
+        found = self._found()
+        if voice not in found:
+            known = ", ".join(found) or "none"
+            raise EngineUnavailable(f"No model folder has a voice {voice!r}; found: {known}")
+        return found[voice]
+
+
+def choose_loops(options: SambertOptions) -> Loops:
+    """Compiled loops where numba is installed and wanted, PyTorch's otherwise."""
+    if not options.compiled:
+        return EagerLoops()
+    try:
+        import numba
+    except ImportError:
+        return EagerLoops()
+    if options.cache_dir is not None and "worker.engine.sambert.compiled" not in sys.modules:
+        # Read when the kernels are declared, so it must be set before they are imported.
+        vars(numba.config)["CACHE_DIR"] = str(Path(options.cache_dir) / "numba")
+    from worker.engine.sambert.compiled import CompiledLoops
+
+    return CompiledLoops()
+
+
+def _offer(files: VoiceFiles) -> Voice:
+    checkpoint = read_checkpoint(files.am_checkpoint)
+    state, _ = acoustic_state(checkpoint, files.am_checkpoint)
+    table = state.get("emo_tokenizer.weight")
+    if table is None:
+        raise EngineUnavailable(f"{files.am_checkpoint} does not fit: it has no emotions")
+    return Voice(
+        name=files.name,
+        engine=SambertEngine.name,
+        language=LANGUAGE,
+        emotions=voice_emotions(files.name, table, checkpoint),
+        sample_rate_hz=files.rate_hz,
+        revision=fingerprint(files),
+        description=f"Sambert-HifiGAN voice {files.name}",
+    )

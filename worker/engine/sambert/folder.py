@@ -1,0 +1,218 @@
+"""Finds a voice's files in a ModelScope model folder, which is only ever read.
+
+Knows the three published layouts: `voices/<name>/`, one voice named by `custom_ckpt` in
+`configuration.json`, and `basemodel_*/{sambert,hifigan}/`. A `SHA256SUMS` file in the folder
+(as `sha256sum` writes it, and `worker/hub.py` leaves it) is checked before weights are trusted.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from shared.errors import EngineUnavailable
+
+CHECKSUMS = "SHA256SUMS"
+DEFAULT_RATE_HZ = 16_000
+_CHECKPOINT = re.compile(r"^checkpoint.*?_?(\d+)\.pth$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VoiceFiles:
+    """Where one voice's files lie; the optional ones are None where the model has none."""
+
+    name: str
+    folder: Path
+    rate_hz: int
+    am_config: Path
+    am_checkpoint: Path
+    voc_config: Path
+    voc_checkpoint: Path
+    mvn: Path | None = None
+    se: Path | None = None
+    audio_config: Path | None = None
+
+    def present(self) -> list[Path]:
+        """Every file this voice is made of, in a fixed order."""
+        files = [self.am_config, self.am_checkpoint, self.voc_config, self.voc_checkpoint]
+        return files + [f for f in (self.mvn, self.se, self.audio_config) if f is not None]
+
+
+def find_voices(folder: Path) -> list[VoiceFiles]:
+    """Every voice of a model folder, its default voice first; nothing is loaded.
+
+    Raises `EngineUnavailable` when the folder is no Sambert-HifiGAN model or misses a file.
+    """
+    model = _model_section(folder)
+    rate_hz = model.get("sample_rate", DEFAULT_RATE_HZ)
+    if type(rate_hz) is not int or rate_hz <= 0:
+        raise EngineUnavailable(f"{folder}: model.sample_rate is {rate_hz!r}, expected hertz")
+    if model.get("custom_ckpt"):
+        return [_custom_voice(folder, model["custom_ckpt"], rate_hz)]
+    voices = list(_listed_voices(folder, rate_hz)) or list(_base_models(folder, rate_hz))
+    if not voices:
+        raise EngineUnavailable(
+            f"{folder} holds no voice: expected voices/voices.json with voices/<name>/ folders, "
+            "or basemodel_*/"
+        )
+    return voices
+
+
+def read_yaml(path: Path) -> Mapping[str, Any]:
+    """A YAML file's mapping. Raises `EngineUnavailable` naming the file."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise EngineUnavailable(f"{path} could not be read as YAML: {error}") from error
+    if not isinstance(values, Mapping):
+        raise EngineUnavailable(f"{path} is no mapping of settings")
+    return values
+
+
+def fingerprint(files: VoiceFiles) -> str:
+    """The voice's revision: 12 hexadecimal digits over the content of all its files.
+
+    Raises `EngineUnavailable` when a file differs from the folder's `SHA256SUMS`.
+    """
+    expected = read_checksums(files.folder)
+    whole = hashlib.sha256()
+    for path in files.present():
+        digest = sha256_of(path)
+        name = path.relative_to(files.folder).as_posix()
+        if expected.get(name, digest) != digest:
+            raise EngineUnavailable(
+                f"{path} is damaged: its SHA-256 is {digest}, {CHECKSUMS} says {expected[name]}; "
+                "fetch the model again"
+            )
+        whole.update(f"{name} {digest}\n".encode())
+    return whole.hexdigest()[:12]
+
+
+def read_checksums(folder: Path) -> dict[str, str]:
+    """File names relative to `folder` and their SHA-256; empty where the folder lists none."""
+    path = folder / CHECKSUMS
+    if not path.is_file():
+        return {}
+    rows = (line.split("  ", 1) for line in path.read_text("utf-8").splitlines() if line.strip())
+    return {row[1]: row[0] for row in rows if len(row) == 2}
+
+
+def sha256_of(path: Path) -> str:
+    """A file's SHA-256 in hexadecimal. Raises `EngineUnavailable` when it cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except OSError as error:
+        raise EngineUnavailable(f"{path} could not be read: {error}") from error
+
+
+def _model_section(folder: Path) -> Mapping[str, Any]:
+    path = folder / "configuration.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except (OSError, ValueError) as error:
+        raise EngineUnavailable(f"{path} could not be read as JSON: {error}") from error
+    model = values.get("model") if isinstance(values, dict) else None
+    kind = model.get("type") if isinstance(model, dict) else None
+    if not isinstance(model, dict) or kind != "sambert-hifigan":
+        raise EngineUnavailable(
+            f"{path}: model.type is {kind!r}, this engine loads sambert-hifigan only"
+        )
+    return model
+
+
+def _listed_voices(folder: Path, rate_hz: int) -> Iterator[VoiceFiles]:
+    path = folder / "voices" / "voices.json"
+    if not path.is_file():
+        return
+    try:
+        names = json.loads(path.read_text(encoding="utf-8")).get("voices", [])
+    except (OSError, ValueError, AttributeError) as error:
+        raise EngineUnavailable(f"{path} could not be read: {error}") from error
+    for name in names:
+        voice = folder / "voices" / str(name)
+        # A voice listed without a folder is skipped, as upstream does.
+        if voice.is_dir():
+            yield _voice(folder, str(name), rate_hz, voice / "am", voice / "voc", voice)
+
+
+def _base_models(folder: Path, rate_hz: int) -> Iterator[VoiceFiles]:
+    for base in sorted(folder.glob("basemodel_*")):
+        yield _voice(folder, base.name, rate_hz, base / "sambert", base / "hifigan", base)
+
+
+def _voice(
+    folder: Path, name: str, rate_hz: int, acoustic: Path, vocoder: Path, extra: Path
+) -> VoiceFiles:
+    return VoiceFiles(
+        name=name,
+        folder=folder,
+        rate_hz=rate_hz,
+        am_config=_existing(acoustic / "config.yaml"),
+        am_checkpoint=_newest_checkpoint(acoustic / "ckpt"),
+        voc_config=_existing(vocoder / "config.yaml"),
+        voc_checkpoint=_newest_checkpoint(vocoder / "ckpt"),
+        mvn=_optional(acoustic / "mvn.npy"),
+        se=_optional(acoustic / "se.npy"),
+        audio_config=_optional(extra / "audio_config.yaml"),
+    )
+
+
+def _custom_voice(folder: Path, custom: Any, rate_hz: int) -> VoiceFiles:
+    needed = ("voice_name", "am_ckpt", "voc_ckpt", "am_config", "voc_config")
+    if not isinstance(custom, dict) or not all(isinstance(custom.get(k), str) for k in needed):
+        raise EngineUnavailable(f"{folder}: custom_ckpt must name {', '.join(needed)}")
+    root = folder.resolve()
+
+    def at(key: str) -> Path:
+        path = (root / custom[key]).resolve()
+        if not path.is_relative_to(root):
+            raise EngineUnavailable(f"{folder}: custom_ckpt.{key} leads out of the model folder")
+        return _existing(path)
+
+    return VoiceFiles(
+        name=custom["voice_name"],
+        folder=root,
+        rate_hz=rate_hz,
+        am_config=at("am_config"),
+        am_checkpoint=at("am_ckpt"),
+        voc_config=at("voc_config"),
+        voc_checkpoint=at("voc_ckpt"),
+        mvn=at("mvn_file") if custom.get("mvn_file") else None,
+        se=at("se_file") if custom.get("se_file") else None,
+        audio_config=at("audio_config") if custom.get("audio_config") else None,
+    )
+
+
+def _newest_checkpoint(folder: Path) -> Path:
+    """The checkpoint of the highest step; steps compare as integers."""
+    steps = [(_CHECKPOINT.match(p.name), p) for p in folder.glob("checkpoint*.pth")]
+    numbered = [(int(match[1]), path) for match, path in steps if match]
+    if not numbered:
+        raise EngineUnavailable(f"{folder} holds no checkpoint_<n>.pth; fetch the model again")
+    return max(numbered)[1]
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise _missing(path)
+    return path
+
+
+def _optional(path: Path) -> Path | None:
+    return path if path.is_file() else None
+
+
+def _missing(path: Path) -> EngineUnavailable:
+    return EngineUnavailable(f"{path} is missing; fetch the model again")

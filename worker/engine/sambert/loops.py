@@ -1,0 +1,82 @@
+"""What the sequential parts of the acoustic model need: packed weights and the loops over them.
+
+The duration predictor, the mel decoder and the LSTMs go step by step, and each step is a few
+small products, so a framework's overhead would be most of their time. `compiled` runs them with
+numba; `eager` with PyTorch where numba is not installed.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+Array = NDArray[np.float32]
+
+
+class DurationWeights(NamedTuple):
+    """The duration predictor after its condition. H is the LSTM's width, P the prenet's.
+
+    `first_w` [4H, P + H] takes prenet and hidden state side by side, `second_w` [4H, 2H] both
+    hidden states; gates are in the order i, f, g, o. The first layer's bias is in the condition.
+    """
+
+    prenet_w: tuple[Array, ...]
+    prenet_b: tuple[Array, ...]
+    first_w: Array
+    second_w: Array
+    second_b: Array
+    out_w: Array  # [1, H]
+    out_b: Array  # [1]
+
+
+class DecoderWeights(NamedTuple):
+    """The mel decoder's step with everything foldable folded (see `decoder.pack_decoder`).
+
+    D is its width, F the feed-forward's, L the layers, r*C the mel values a step.
+    """
+
+    prenet_w: tuple[Array, ...]
+    prenet_b: tuple[Array, ...]
+    in_w: Array  # [D, prenet]
+    qkv_w: Array  # [L, 3D, D]
+    qkv_b: Array  # [L, 3D]
+    mix_w: Array  # [L, D, 2D], over self and memory contexts side by side
+    mix_b: Array  # [L, D]
+    up_w: Array  # [L, F, D]
+    up_b: Array  # [L, F]
+    down_w: Array  # [L, D, F]
+    down_b: Array  # [L, D]
+    mel_w: Array  # [r*C, D]
+    mel_b: Array  # [r*C]
+    n_heads: int
+    n_mels: int
+
+
+class DecoderInput(NamedTuple):
+    """One utterance's decoder memory, projected.
+
+    `inputs` [steps, D] is the memory's part of the step's input, `memory_kv` [L, steps, 2D] the
+    keys and values of each layer, `band` the window's width in steps.
+    """
+
+    inputs: Array
+    memory_kv: Array
+    band: int
+
+
+class Loops(Protocol):
+    """One way to run the sequential parts."""
+
+    def settle(self, weights: DecoderWeights) -> DecoderWeights:
+        """The same weights, lying in memory as `decode` reads them fastest."""
+
+    def durations(self, weights: DurationWeights, conditions: Sequence[Array]) -> list[Array]:
+        """log(1 + frames) of each unit: [units] for each condition [units, 4H]."""
+
+    def decode(self, weights: DecoderWeights, items: Sequence[DecoderInput]) -> list[Array]:
+        """Mel frames [steps, r*C] for each item; no item sees another."""
+
+    def lstm(self, module: nn.LSTM) -> Callable[[Tensor], Tensor]:
+        """A one-layer LSTM as a function of [time, channels] to [time, units * directions]."""

@@ -1,0 +1,27 @@
+"""What can be set about the engine."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from worker.engine.sambert.grades import Grade
+from worker.engine.sambert.vocoder import CHUNK_FRAMES
+
+
+@dataclass(frozen=True, kw_only=True)
+class SambertOptions:
+    """How to load and run voices.
+
+    `model_dirs` are ModelScope model folders. `cache_dir` holds what is compiled or built once a
+    machine; None keeps compiled loops beside the code and int8 graphs in memory. `compiled` False
+    runs the sequential parts without numba even where it is installed.
+    """
+
+    model_dirs: tuple[Path, ...] = ()
+    grade: Grade = Grade.EXACT
+    threads: int = 1
+    batch_size: int = 4
+    cache_dir: Path | None = None
+    compiled: bool = True
+    chunk_frames: int = CHUNK_FRAMES
+    max_units: int = 1500
+    max_audio_s: float = 120.0
