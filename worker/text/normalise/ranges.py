@@ -63,6 +63,8 @@ def _plain(match: re.Match[str]) -> str | None:
     if "-" not in match.group() and not score:
         return f"{decimal(first)}到{decimal(last)}"
     if score or float(first.replace(",", "")) >= float(last.replace(",", "")):
+        if left(match).endswith("满"):
+            return f"{decimal(first)}减{decimal(last)}"
         beside = has_chinese(near(match) + right(match, 1))
         return f"{decimal(first)}{'比' if score or beside else '减'}{decimal(last)}"
     return f"{decimal(first)}到{decimal(last)}"

@@ -94,8 +94,12 @@ def _duration(hour: str, minute: str, second: str) -> str:
 
 
 def _range(match: re.Match[str]) -> str:
-    parts = match.groups()
-    return f"{spoken_clock(*parts[:4])}到{spoken_clock(*parts[4:])}"
+    hour, minute, second, half, last_hour, last_minute, last_second, last_half = match.groups()
+    if last_half and not half:
+        # 8:00-9:00 AM: the half of the day holds for both.
+        half, last_half = last_half, None
+    first = spoken_clock(hour, minute, second, half)
+    return f"{first}到{spoken_clock(last_hour, last_minute, last_second, last_half)}"
 
 
 def _hour(match: re.Match[str]) -> str | None:
