@@ -13,7 +13,7 @@ _OPERATORS: Final = {
     "·": "乘",
     "÷": "除以", "/": "除以", "=": "等于",
 }  # fmt: skip
-_RELATION: Final = re.compile(r"[=＝≈<>≤≥≠]")
+_RELATION: Final = re.compile(r"[=＝≈<>≤≥≠^]")
 
 
 def rules() -> tuple[Rule, ...]:

@@ -78,8 +78,9 @@ def _clock(match: re.Match[str]) -> str | None:
         return None
     if int(hour) == 24 and int(minute) > 0:
         return None
-    if second and left(match).endswith(tables.words("contexts.tsv", "duration_before")):
-        return _duration(hour, minute, second)
+    if half is None and left(match).endswith(tables.words("contexts.tsv", "duration_before")):
+        # 03:25 on a stopwatch is minutes and seconds.
+        return _duration(hour, minute, second) if second else _duration("0", hour, minute)
     # A half of the day that the text has said already is not said again.
     if half and left(match).endswith(("上午", "下午", "晚上", "早上", "中午", "凌晨", "傍晚")):
         half = None
