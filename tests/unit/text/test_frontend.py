@@ -105,7 +105,7 @@ def test_what_is_left_out_is_reported_with_its_place() -> None:
 
 def test_a_paragraph_is_followed_by_a_longer_silence() -> None:
     segments, _ = speak("一句。二句。\n\n三句。")
-    assert [s.silence_after_ms for s in segments] == [280, 500, 280]
+    assert [s.silence_after_ms for s in segments] == [280, 500, 0]
 
 
 def test_a_long_sentence_is_cut_at_a_comma_with_a_short_silence() -> None:
@@ -114,6 +114,7 @@ def test_a_long_sentence_is_cut_at_a_comma_with_a_short_silence() -> None:
     assert len(segments) > 1
     assert all(s.spoken.endswith(("，", "。")) for s in segments)
     assert {s.silence_after_ms for s in segments[:-1]} == {120}
+    assert segments[-1].silence_after_ms == 0
 
 
 @pytest.mark.parametrize("unit", ["长", "1", "a", "word ", "你好", "１２３，"])
