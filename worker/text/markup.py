@@ -33,7 +33,7 @@ _CONTENT: Final = {
     "say-as": frozenset[str](),
     "break": frozenset[str](),
 }
-_ATTRIBUTES: Final = {
+ATTRIBUTES: Final = {
     "speak": ["voice", "rate", "pitch", "volume", "encodeType", "sampleRate", "xml:lang"],
     "voice": ["name"],
     "emotion": ["category", "intensity"],
@@ -142,7 +142,7 @@ class Builder:
 
     def _check_attributes(self, name: str, attributes: dict[str, str], place: int) -> None:
         for key in attributes:
-            if key in _ATTRIBUTES[name] or key == "xml:lang":
+            if key in ATTRIBUTES[name] or key == "xml:lang":
                 continue
             why = "is not supported" if key in _FORBIDDEN else f"is not known on <{name}>"
             raise self.error(

@@ -1,5 +1,6 @@
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import example, given
@@ -123,6 +124,15 @@ def test_no_segment_is_too_long_for_the_model(unit: str) -> None:
     for segment in segments:
         assert segment.symbols is not None
         assert segment.symbols.count("$s_begin$") + segment.symbols.count("$s_both$") <= 120
+
+
+def test_threads_share_a_frontend() -> None:
+    text = "银行的行长2026年1月9日说：Hello，一会儿去玩儿。" * 3
+    fresh = Frontend()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: list(fresh.segments(text)), range(8)))
+    assert all(segments == found[0] for segments in found)
+    assert found[0] == list(FRONTEND.segments(text))
 
 
 def test_longer_texts_than_allowed_are_refused() -> None:
