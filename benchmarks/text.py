@@ -20,8 +20,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from worker.text.clean import clean
+
 HERE = Path(__file__).parent
 SENTENCES = HERE / "text_sentences.txt"
+NORMALISE = HERE / "text_normalise.txt"
 POLYPHONES = HERE / "text_polyphones.txt"
 LABEL = re.compile(r"\[(.)\]([a-z]+[1-5])")
 Run = Callable[[str], object]
@@ -138,6 +141,31 @@ def in_own_process(name: str, seconds: float) -> dict[str, float]:
     return found
 
 
+def normalised() -> dict[str, str]:
+    """How many of our written lines are said as expected, punctuation and spaces aside."""
+    from worker.text.normalise import Normaliser
+
+    says: dict[str, Callable[[str], str]] = {"ttsfarm normaliser": Normaliser().spoken}
+    if importlib.util.find_spec("wetext"):
+        from wetext import Normalizer
+
+        says["wetext"] = Normalizer(lang="zh", operator="tn", remove_erhua=False).normalize
+    lines = [
+        line.split(" => ")
+        for line in NORMALISE.read_text(encoding="utf-8").splitlines()
+        if not line.startswith("# ")
+    ]
+    right = {
+        name: sum(bare(say(clean(written).text)) == bare(spoken) for written, spoken in lines)
+        for name, say in says.items()
+    }
+    return {name: f"{n} of {len(lines)}" for name, n in right.items()}
+
+
+def bare(text: str) -> str:
+    return "".join(c for c in text if c.isalnum())
+
+
 def accuracy() -> dict[str, str]:
     """How many of our labelled polyphones each library that is installed reads right."""
     from worker.text.frontend import Frontend
@@ -190,12 +218,12 @@ def main() -> None:
             continue
         results[name] = {"stage": stage, **in_own_process(name, chosen.seconds)}
         print(f"{name}: {results[name]}")
-    readings = accuracy()
-    print(f"polyphones: {readings}")
-    write(results, readings)
+    counts = {"polyphones": accuracy(), "normalisation": normalised()}
+    print(counts)
+    write(results, counts)
 
 
-def write(results: dict[str, dict[str, object]], readings: dict[str, str]) -> None:
+def write(results: dict[str, dict[str, object]], counts: dict[str, dict[str, str]]) -> None:
     machine = {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -204,15 +232,16 @@ def write(results: dict[str, dict[str, object]], readings: dict[str, str]) -> No
     }
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
-    data = {"machine": machine, "results": results, "polyphones": readings}
+    data = {"machine": machine, "results": results, "right": counts}
     (folder / "text.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     rows = ["| | stage | load s | memory MB | characters/s |", "|---|---|---|---|---|"]
     rows += [
         f"| {name} | {r['stage']} | {r['load_s']} | {r['memory_mb']} | {r['characters_per_s']:,} |"
         for name, r in results.items()
     ]
-    right = "Polyphones of our own sentences read right: " + ", ".join(
-        f"{name} {count}" for name, count in readings.items()
+    right = "Our own lines read right. " + " ".join(
+        f"{what.capitalize()}: {', '.join(f'{n} {c}' for n, c in found.items())}."
+        for what, found in counts.items()
     )
     head = f"Python {machine['python']}, one of {machine['cores']} cores, {machine['date']}."
     (folder / "text.md").write_text(head + "\n\n" + "\n".join(rows) + "\n\n" + right + "\n")

@@ -9,7 +9,9 @@ from worker.text.normalise.numbers import cardinal, counted, decimal, digits
 from worker.text.normalise.rule import NUMBER, Rule, has_chinese, left, near, right, rule
 
 _SEP: Final = r" ?[~～—–-]{1,2} ?"
-_LEFT_OF_TILDE: Final = re.compile(r"[一二三四五六日天月号年时点分秒度岁楼级%％元℃年代季]$")
+_LEFT_OF_TILDE: Final = re.compile(
+    "[一二三四五六日天月号年时点分秒度岁楼级代季万亿千百个人岁米斤克%％元℃]$"
+)
 
 
 def rules() -> tuple[Rule, ...]:
