@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -19,8 +20,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from worker.text.clean import clean
+
 HERE = Path(__file__).parent
 SENTENCES = HERE / "text_sentences.txt"
+NORMALISE = HERE / "text_normalise.txt"
+POLYPHONES = HERE / "text_polyphones.txt"
+LABEL = re.compile(r"\[(.)\]([a-z]+[1-5])")
 Run = Callable[[str], object]
 
 
@@ -135,6 +141,68 @@ def in_own_process(name: str, seconds: float) -> dict[str, float]:
     return found
 
 
+def normalised() -> dict[str, str]:
+    """How many of our written lines are said as expected, punctuation and spaces aside."""
+    from worker.text.normalise import Normaliser
+
+    says: dict[str, Callable[[str], str]] = {"ttsfarm normaliser": Normaliser().spoken}
+    if importlib.util.find_spec("wetext"):
+        from wetext import Normalizer
+
+        says["wetext"] = Normalizer(lang="zh", operator="tn", remove_erhua=False).normalize
+    lines = [
+        line.split(" => ")
+        for line in NORMALISE.read_text(encoding="utf-8").splitlines()
+        if not line.startswith("# ")
+    ]
+    right = {
+        name: sum(bare(say(clean(written).text)) == bare(spoken) for written, spoken in lines)
+        for name, say in says.items()
+    }
+    return {name: f"{n} of {len(lines)}" for name, n in right.items()}
+
+
+def bare(text: str) -> str:
+    return "".join(c for c in text if c.isalnum())
+
+
+def accuracy() -> dict[str, str]:
+    """How many of our labelled polyphones each library that is installed reads right."""
+    from worker.text.frontend import Frontend
+
+    ours = Frontend()
+    readers: dict[str, Callable[[str], list[str | None]]] = {
+        "ttsfarm frontend": lambda text: [r for p in ours.parts(text) for r in p.pinyin],
+    }
+    if importlib.util.find_spec("pypinyin"):
+        from pypinyin import Style
+        from pypinyin import pinyin as convert
+
+        readers["pypinyin"] = lambda text: [
+            r[0] for r in convert(text, style=Style.TONE3, neutral_tone_with_five=True)
+        ]
+    if importlib.util.find_spec("g2pM"):
+        from g2pM import G2pM
+
+        model = G2pM()
+        readers["g2pM"] = lambda text: [r.replace("u:", "v") for r in model(text, char_split=True)]
+    right = dict.fromkeys(readers, 0)
+    total = 0
+    for line in POLYPHONES.read_text(encoding="utf-8").splitlines():
+        if line[0] == "#":
+            continue
+        text = LABEL.sub(r"\1", line)
+        labels, shift = [], 0
+        for match in LABEL.finditer(line):
+            labels.append((match.start() - shift, match.group(2)))
+            shift += len(match.group()) - 1
+        total += len(labels)
+        for name, reader in readers.items():
+            said = reader(text)
+            right[name] += sum(said[at] == reading for at, reading in labels)
+    return {name: f"{n} of {total}" for name, n in right.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--seconds", type=float, default=5.0)
@@ -150,10 +218,12 @@ def main() -> None:
             continue
         results[name] = {"stage": stage, **in_own_process(name, chosen.seconds)}
         print(f"{name}: {results[name]}")
-    write(results)
+    counts = {"polyphones": accuracy(), "normalisation": normalised()}
+    print(counts)
+    write(results, counts)
 
 
-def write(results: dict[str, dict[str, object]]) -> None:
+def write(results: dict[str, dict[str, object]], counts: dict[str, dict[str, str]]) -> None:
     machine = {
         "python": platform.python_version(),
         "machine": platform.machine(),
@@ -162,15 +232,19 @@ def write(results: dict[str, dict[str, object]]) -> None:
     }
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
-    data = {"machine": machine, "results": results}
+    data = {"machine": machine, "results": results, "right": counts}
     (folder / "text.json").write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n")
     rows = ["| | stage | load s | memory MB | characters/s |", "|---|---|---|---|---|"]
     rows += [
         f"| {name} | {r['stage']} | {r['load_s']} | {r['memory_mb']} | {r['characters_per_s']:,} |"
         for name, r in results.items()
     ]
+    right = "Our own lines read right. " + " ".join(
+        f"{what.capitalize()}: {', '.join(f'{n} {c}' for n, c in found.items())}."
+        for what, found in counts.items()
+    )
     head = f"Python {machine['python']}, one of {machine['cores']} cores, {machine['date']}."
-    (folder / "text.md").write_text(head + "\n\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "text.md").write_text(head + "\n\n" + "\n".join(rows) + "\n\n" + right + "\n")
 
 
 if __name__ == "__main__":

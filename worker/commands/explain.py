@@ -67,7 +67,7 @@ def _described(text: str, parts: list[Part]) -> dict[str, Any]:
             {
                 "start": s.start,
                 "end": s.end,
-                "text": s.text.encode("utf-8", "replace").decode(),
+                "text": s.text,
                 "replacement": s.replacement,
                 "reason": s.reason,
             }

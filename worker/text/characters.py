@@ -1,6 +1,7 @@
 """What kind of character something is: the classes every stage of the frontend shares."""
 
 import re
+import unicodedata
 from typing import Final
 
 HANZI: Final = "\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
@@ -28,6 +29,16 @@ def is_hanzi(char: str) -> bool:
 def is_latin(char: str) -> bool:
     """Whether `char` is a Latin letter, accented ones included."""
     return bool(char) and LATIN_CHAR.match(char) is not None
+
+
+def is_spoken(char: str) -> bool:
+    """Whether `char` makes sound of its own: a letter, an ideograph, a digit."""
+    return unicodedata.category(char)[0] in "LN"
+
+
+def count_spoken(text: str) -> int:
+    """How many characters of `text` make sound of their own."""
+    return sum(map(is_spoken, text))
 
 
 def count_syllables(text: str) -> int:

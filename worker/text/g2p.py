@@ -156,6 +156,9 @@ class Reader:
             else:
                 self._single(text[at], word.start + at, None, said, open_at)
                 at += 1
+        if len(text) == 3 and text[1] == "得":
+            said[word.start + 1] = "de5"
+            open_at[:] = [at for at in open_at if at != word.start + 1]
         if self._lexicon.ends_neutral(text) and word.tag not in ("nr", "nrt"):
             said[word.end - 1] = said[word.end - 1][:-1] + "5"
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from shared.errors import InvalidMarkup
 from worker.text import say_as, tables
-from worker.text.clean import Cleaned, clean
+from worker.text.clean import Cleaned, Removal, clean
 from worker.text.passages import PLACEHOLDERS, Fixed, Passage, Voicing
 from worker.text.prosody_values import BadValueError, aliyun, prosody
 from worker.text.spelled import cmu, pinyin
@@ -33,7 +33,7 @@ _CONTENT: Final = {
     "say-as": frozenset[str](),
     "break": frozenset[str](),
 }
-_ATTRIBUTES: Final = {
+ATTRIBUTES: Final = {
     "speak": ["voice", "rate", "pitch", "volume", "encodeType", "sampleRate", "xml:lang"],
     "voice": ["name"],
     "emotion": ["category", "intensity"],
@@ -130,7 +130,7 @@ class Builder:
 
     def _check_attributes(self, name: str, attributes: dict[str, str], place: int) -> None:
         for key in attributes:
-            if key in _ATTRIBUTES[name] or key == "xml:lang":
+            if key in ATTRIBUTES[name] or key == "xml:lang":
                 continue
             why = "is not supported" if key in _FORBIDDEN else f"is not known on <{name}>"
             raise self.error(
@@ -146,6 +146,7 @@ class Builder:
             self._split(place, element.outer, after_ms=500 if name == "p" else None)
         elif name in _CLOSING:
             self._add_fixed(_CLOSING[name](self, element), element)
+            self._report_lost(element, place)
         elif name == "speak":
             self._split(place, element.outer)
 
@@ -159,9 +160,10 @@ class Builder:
         draft = self._draft
         cleaned = clean(text, place)
         if not literal:
-            cleaned = Cleaned(
-                text=cleaned.text, offsets=[place] * (len(cleaned.text) + 1), removals=()
-            )
+            # A reference such as &#x4f60; stands for one character of the text.
+            removals = tuple(replace(r, start=place, end=place + 1) for r in cleaned.removals)
+            offsets = [place] * (len(cleaned.text) + 1)
+            cleaned = Cleaned(text=cleaned.text, offsets=offsets, removals=removals)
         if not self._done and draft.empty and self._silence_ms and cleaned.text.strip():
             draft.silence_before_ms += self._silence_ms
             self._silence_ms = 0
@@ -175,6 +177,13 @@ class Builder:
             parent.text += fixed.spoken
             return
         self._place_fixed(fixed, element.start)
+
+    def _report_lost(self, element: _Open, place: int) -> None:
+        """What of an element's text or alias can not be said is reported for the whole element."""
+        reason = say_as.lost(element.attributes.get("alias", element.text))
+        if reason and element.name != "phoneme":
+            removal = Removal(start=element.start, end=place, reason=reason)
+            self._draft.cleaned.append(Cleaned(text="", offsets=(place,), removals=(removal,)))
 
     def _place_fixed(self, fixed: Fixed, place: int) -> None:
         draft = self._draft

@@ -26,10 +26,8 @@ class Surnames:
         after = words[i + 1] if i + 1 < len(words) else None
         before = words[i - 1].text if i else ""
         titled = after is not None and after.text.startswith(tables.words("g2p.tsv", "titles"))
-        if titled or (
-            (before in ("老", "小") or before.endswith("姓"))
-            and (after is None or after.tag[:1] in ("v", ""))
-        ):
+        ends = after is None or after.tag[:1] in ("v", "")
+        if titled or before.endswith("姓") or (before in ("老", "小") and ends):
             return (self._readings[word.text],)
         return None
 

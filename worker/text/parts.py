@@ -94,7 +94,7 @@ def _part(draft: Draft, text: str, at: int, passage: Passage) -> Part:
         Substitution(
             start=offsets[u.start],
             end=offsets[u.end],
-            text=text[offsets[u.start] - at : offsets[u.end] - at],
+            text=_quoted(text[offsets[u.start] - at : offsets[u.end] - at]),
             replacement="",
             reason=u.reason,
         )
@@ -115,6 +115,11 @@ def _part(draft: Draft, text: str, at: int, passage: Passage) -> Part:
     )
 
 
+def _quoted(text: str) -> str:
+    """Source text as reports carry it: not too long, and without what JSON can not hold."""
+    return text[:_QUOTED_CHARS].encode("utf-8", "replace").decode()
+
+
 def _bare(start: int, end: int, text: str) -> Part:
     return Part(start=start, end=end, text=text, spoken="", pinyin=(None,) * len(text))
 
@@ -130,7 +135,7 @@ def _with_removals(
         Substitution(
             start=r.start,
             end=r.end,
-            text=source[r.start - base : r.end - base],
+            text=_quoted(source[r.start - base : r.end - base]),
             replacement="",
             reason=r.reason,
         )
@@ -154,6 +159,9 @@ def merged(parts: Iterable[Part]) -> Iterator[Part]:
             held = part
     if held is None or held.start == held.end:
         return
+    if held.spoken and held.silence_after_ms is None:
+        # Nothing comes after the last one.
+        held = replace(held, silence_after_ms=0)
     yield held if held.spoken else _unspoken(held)
 
 
@@ -179,7 +187,7 @@ def _unspoken(part: Part) -> Part:
     whole = Substitution(
         start=part.start,
         end=part.end,
-        text=part.text[:_QUOTED_CHARS],
+        text=_quoted(part.text),
         replacement="",
         reason=NOTHING,
     )

@@ -93,10 +93,10 @@ def _belong(spoken: Sequence[Word], i: int, size: int, following: int) -> bool:
         return size + following <= _LONGEST_WORD + 1
     if left.tag.startswith("nr") and right.tag.startswith("nr") and len(left.text) == 1:
         return True
+    if right.text in tables.word_set("prosody.tsv", "enclitic") and following == 1 and size > 1:
+        return size <= _LONGEST_WORD and left.tag[:1] in ("n", "v", "s", "t", "r", "m", "q")
     if size + following > _LONGEST_WORD:
         return False
-    if right.text in tables.word_set("prosody.tsv", "enclitic") and following == 1 and size > 1:
-        return left.tag[:1] in ("n", "v", "s", "t", "r", "m", "q")
     if left.text in tables.word_set("prosody.tsv", "proclitic") and len(left.text) == 1:
         # 很好, 不去, 这天: the small word leans on what follows unless it closed a word already.
         return size == 1 or left.text in ("不", "很", "没", "一")

@@ -31,6 +31,14 @@ def spoken(kind: str, text: str) -> str:
     return said if said is not None else join(_normaliser().pieces(text))
 
 
+def lost(text: str) -> str:
+    """Why some of `text` can not be said; empty where all of it can."""
+    cleaned = clean(text)
+    reasons = [r.reason for r in cleaned.removals]
+    reasons += [p.unread for p in _normaliser().pieces(cleaned.text.strip()) if p.unread]
+    return reasons[0] if reasons else ""
+
+
 def readings(kind: str, text: str) -> tuple[str, ...] | None:
     """Readings that the class fixes: a name's surname; None for all others."""
     text = clean(text).text.strip()

@@ -12,7 +12,7 @@ settings.register_profile(
 )
 # For a long run: `TTSFARM_FUZZ=long pytest tests/unit/text -k any_text --timeout=0`.
 settings.register_profile(
-    "long", max_examples=60_000, deadline=None, suppress_health_check=list(HealthCheck)
+    "long", max_examples=200_000, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile(os.environ.get("TTSFARM_FUZZ", "short"))
 

@@ -1,5 +1,6 @@
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import example, given
@@ -105,7 +106,7 @@ def test_what_is_left_out_is_reported_with_its_place() -> None:
 
 def test_a_paragraph_is_followed_by_a_longer_silence() -> None:
     segments, _ = speak("一句。二句。\n\n三句。")
-    assert [s.silence_after_ms for s in segments] == [280, 500, 280]
+    assert [s.silence_after_ms for s in segments] == [280, 500, 0]
 
 
 def test_a_long_sentence_is_cut_at_a_comma_with_a_short_silence() -> None:
@@ -114,6 +115,7 @@ def test_a_long_sentence_is_cut_at_a_comma_with_a_short_silence() -> None:
     assert len(segments) > 1
     assert all(s.spoken.endswith(("，", "。")) for s in segments)
     assert {s.silence_after_ms for s in segments[:-1]} == {120}
+    assert segments[-1].silence_after_ms == 0
 
 
 @pytest.mark.parametrize("unit", ["长", "1", "a", "word ", "你好", "１２３，"])
@@ -122,6 +124,15 @@ def test_no_segment_is_too_long_for_the_model(unit: str) -> None:
     for segment in segments:
         assert segment.symbols is not None
         assert segment.symbols.count("$s_begin$") + segment.symbols.count("$s_both$") <= 120
+
+
+def test_threads_share_a_frontend() -> None:
+    text = "银行的行长2026年1月9日说：Hello，一会儿去玩儿。" * 3
+    fresh = Frontend()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: list(fresh.segments(text)), range(8)))
+    assert all(segments == found[0] for segments in found)
+    assert found[0] == list(FRONTEND.segments(text))
 
 
 def test_longer_texts_than_allowed_are_refused() -> None:

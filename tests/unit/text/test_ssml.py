@@ -8,7 +8,7 @@ from shared.errors import InvalidMarkup
 from worker.text.frontend import Frontend, Options
 from worker.text.ssml import looks_like_ssml
 from worker.text.symbols import faults
-from worker.types import Segment
+from worker.types import Segment, Substitution
 
 FRONTEND = Frontend()
 
@@ -116,9 +116,9 @@ def test_spans_cover_the_source() -> None:
 @pytest.mark.parametrize(
     ("source", "silences"),
     [
-        ("<speak>甲<break/>乙</speak>", [(0, 1000), (0, 280)]),
-        ('<speak>甲<break time="500ms"/><break time="300ms"/>乙</speak>', [(0, 800), (0, 280)]),
-        ('<speak><break time="2s"/>甲</speak>', [(2000, 280)]),
+        ("<speak>甲<break/>乙</speak>", [(0, 1000), (0, 0)]),
+        ('<speak>甲<break time="500ms"/><break time="300ms"/>乙</speak>', [(0, 800), (0, 0)]),
+        ('<speak><break time="2s"/>甲</speak>', [(2000, 0)]),
         ('<speak>甲<break time="9s"/><break time="9s"/></speak>', [(0, 10000)]),
         ("<speak><p>甲</p><p>乙</p></speak>", [(0, 500), (0, 500)]),
     ],
@@ -193,6 +193,24 @@ def test_references_and_cdata_are_text() -> None:
     assert [s.spoken for s in speak("<speak>1 &lt; 2</speak>")] == ["一 小于 二"]
     assert [s.spoken for s in speak("<speak><![CDATA[<b>]]></speak>")] == ["小于b大于"]
     assert [s.spoken for s in speak("<speak>a<!-- x -->b</speak>")] == ["ab"]
+
+
+@pytest.mark.parametrize(
+    ("source", "lost"),
+    [
+        ("<speak>好😀</speak>", "😀"),
+        ("<speak>好&#x1F600;</speak>", "&"),
+        ('<speak>好<sub alias="ж">x</sub></speak>', '<sub alias="ж">x</sub>'),
+        ("<speak>好<w>人😀</w></speak>", "<w>人😀</w>"),
+    ],
+)
+def test_what_is_left_out_is_reported_in_markup_too(source: str, lost: str) -> None:
+    found: list[Substitution] = []
+    list(FRONTEND.segments(source, Options(markup="ssml"), found))
+    assert [s.text for s in found] == [lost]
+    assert [(s.start, s.end) for s in found] == [
+        (source.index(lost), source.index(lost) + len(lost))
+    ]
 
 
 def test_lenient_keeps_the_text_of_unknown_tags() -> None:

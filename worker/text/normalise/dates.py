@@ -34,7 +34,9 @@ def rules() -> tuple[Rule, ...]:
         ),
         rule("year_span", rf"((?:19|20)[0-9]{{2}})({_DASH})((?:19|20)[0-9]{{2}}){NO_DIGIT}", _span),
         rule("year", r"([0-9]{2,4})(?=年)", _year),
-        rule("year_month", r"((?:19|20)[0-9]{2})([-/.])(0[1-9]|1[0-2])" + NO_DIGIT, _year_month),
+        rule(
+            "year_month", r"((?:19|20)[0-9]{2})([-/.])(0[1-9]|1[0-2])(?![-/.]?[0-9])", _year_month
+        ),
         rule("slash_month", r"((?:19|20)[0-9]{2})/([1-9]|1[0-2])(?![0-9/.年])", _slash_month),
         rule("decade", r"([0-9]{2})(?=后)", _generation),
         rule(
@@ -76,6 +78,10 @@ def _slashes(match: re.Match[str]) -> str | None:
             said = spoken_date(parts[2], month, day)
             if said:
                 return said
+    if len(parts) == 3 and all(len(part) == 2 for part in parts):
+        said = spoken_date(*parts)
+        if said:
+            return said
     return "斜杠".join(digits(p) if len(p) == 4 else cardinal(p) for p in parts)
 
 
@@ -125,6 +131,8 @@ def _is_year(match: re.Match[str], number: str) -> bool:
         return 1000 <= int(number) < 2200 and not (
             counts and number.endswith("0") and (int(number) < 1500)
         )
+    if before.endswith(tables.words("contexts.tsv", "reign")):
+        return False
     if len(number) != 2 or counts or after[1:2] in ("前", "来", "间", "代", "多", "内", "里"):
         return False
     if (

@@ -13,7 +13,7 @@ _OPERATORS: Final = {
     "·": "乘",
     "÷": "除以", "/": "除以", "=": "等于",
 }  # fmt: skip
-_RELATION: Final = re.compile(r"[=＝≈<>≤≥≠]")
+_RELATION: Final = re.compile(r"[=＝≈<>≤≥≠^]")
 
 
 def rules() -> tuple[Rule, ...]:
@@ -112,7 +112,8 @@ def _minus(match: re.Match[str]) -> str | None:
     if re.match(r"[\u4e00-\u9fff）)]", before) and not _negative_context(match):
         # 歼-20, 东风-41: the dash joins a name and its number.
         return f" {decimal(match.group(2))}"
-    return "负" + decimal(match.group(2))
+    cold = match.string.startswith("度", match.end())
+    return ("零下" if cold else "负") + decimal(match.group(2))
 
 
 def _negative_context(match: re.Match[str]) -> bool:

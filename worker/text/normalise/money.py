@@ -77,7 +77,7 @@ def _code_last(match: re.Match[str]) -> str:
 def _per_unit(match: re.Match[str]) -> str | None:
     """A rate after an amount in words: 20元/人, 3万元/㎡."""
     before = match.string[max(0, match.start() - 12) : match.start()]
-    if not re.search(r"[0-9][^0-9]{0,6}[\u4e00-\u9fff℃]$", before):
+    if not re.search(r"[0-9][^0-9]{0,6}[\u4e00-\u9fff℃]$|[¥$€£][0-9.,]+$", before):
         return None
     return f"每{tables.mapping('unit_denominators.tsv')[match.group(1)]}"
 

@@ -28,7 +28,14 @@ def rules() -> tuple[Rule, ...]:
         ),
         rule("land_groups", rf"(0[0-9]{{2,3}})[- ]([0-9]{{4}})[- ]([0-9]{{4}}){_END}", _line),
         rule("land_split", rf"(0[0-9]{{2,3}})-([0-9]{{3,4}})-([0-9]{{4}}){_END}", _line),
-        rule("land_brackets", rf"[（(](0[0-9]{{2,3}})[）)] ?([0-9]{{7,8}}){_END}", _brackets),
+        rule(
+            "land_wide", rf"(?<=（)(0[0-9]{{2,3}})） ?([0-9]{{3,4}})[- ]?([0-9]{{4}}){_END}", _line
+        ),
+        rule(
+            "land_brackets",
+            rf"[（(](0[0-9]{{2,3}})[）)] ?([0-9]{{3,4}})[- ]?([0-9]{{4}}){_END}",
+            _line,
+        ),
         rule("international", r"\+([0-9]{1,3})((?:[- ][0-9]{2,5}){2,5})" + _END, _international),
         rule("service", rf"[0-9]{{3,6}}{_END}", _service),
         rule("by_context", rf"[0-9]{{3,12}}(?:[- ][0-9]{{2,8}}){{0,4}}{_END}", _by_context),
@@ -72,10 +79,6 @@ def _land(match: re.Match[str]) -> str | None:
     country = "八六 " if re.match(r"\(?(?:\+|00)86", match.group()) else ""
     said = f"{country}{phone_digits(area)} {grouped(number)}"
     return f"{said} 转{phone_digits(extension)}" if extension else said
-
-
-def _brackets(match: re.Match[str]) -> str:
-    return f"{phone_digits(match.group(1))} {grouped(match.group(2))}"
 
 
 def _international(match: re.Match[str]) -> str:

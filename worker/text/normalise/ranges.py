@@ -9,7 +9,9 @@ from worker.text.normalise.numbers import cardinal, counted, decimal, digits
 from worker.text.normalise.rule import NUMBER, Rule, has_chinese, left, near, right, rule
 
 _SEP: Final = r" ?[~～—–-]{1,2} ?"
-_LEFT_OF_TILDE: Final = re.compile(r"[一二三四五六日天月号年时点分秒度岁楼级%％元℃年代季]$")
+_LEFT_OF_TILDE: Final = re.compile(
+    "[一二三四五六日天月号年时点分秒度岁楼级代季万亿千百个人岁米斤克%％元℃]$"
+)
 
 
 def rules() -> tuple[Rule, ...]:
@@ -63,6 +65,8 @@ def _plain(match: re.Match[str]) -> str | None:
     if "-" not in match.group() and not score:
         return f"{decimal(first)}到{decimal(last)}"
     if score or float(first.replace(",", "")) >= float(last.replace(",", "")):
+        if left(match).endswith("满"):
+            return f"{decimal(first)}减{decimal(last)}"
         beside = has_chinese(near(match) + right(match, 1))
         return f"{decimal(first)}{'比' if score or beside else '减'}{decimal(last)}"
     return f"{decimal(first)}到{decimal(last)}"

@@ -15,6 +15,7 @@ def rules() -> tuple[Rule, ...]:
     return (
         rule("enclosed", _ENCLOSED.pattern, _enclosed),
         rule("roman_sign", "[Ⅰ-Ⅻⅰ-ⅻ]", _numeric),
+        rule("key", r"[#*](?=[号键])", lambda m: "井" if m.group() == "#" else "星"),
         rule("and", " ?& ?", _and),
         rule("chinese_enclosed", "[㈠-㈩㊀-㊉]", _folded),
         rule("sign", tables.any_of(k for k, v in tables.mapping("signs.tsv").items() if v), _sign),

@@ -78,8 +78,9 @@ def _clock(match: re.Match[str]) -> str | None:
         return None
     if int(hour) == 24 and int(minute) > 0:
         return None
-    if second and left(match).endswith(tables.words("contexts.tsv", "duration_before")):
-        return _duration(hour, minute, second)
+    if half is None and left(match).endswith(tables.words("contexts.tsv", "duration_before")):
+        # 03:25 on a stopwatch is minutes and seconds.
+        return _duration(hour, minute, second) if second else _duration("0", hour, minute)
     # A half of the day that the text has said already is not said again.
     if half and left(match).endswith(("上午", "下午", "晚上", "早上", "中午", "凌晨", "傍晚")):
         half = None
@@ -94,8 +95,12 @@ def _duration(hour: str, minute: str, second: str) -> str:
 
 
 def _range(match: re.Match[str]) -> str:
-    parts = match.groups()
-    return f"{spoken_clock(*parts[:4])}到{spoken_clock(*parts[4:])}"
+    hour, minute, second, half, last_hour, last_minute, last_second, last_half = match.groups()
+    if last_half and not half:
+        # 8:00-9:00 AM: the half of the day holds for both.
+        half, last_half = last_half, None
+    first = spoken_clock(hour, minute, second, half)
+    return f"{first}到{spoken_clock(last_hour, last_minute, last_second, last_half)}"
 
 
 def _hour(match: re.Match[str]) -> str | None:
