@@ -23,7 +23,8 @@ PAIRS: Final = dict(zip(CLOSING, OPENING, strict=True))
 
 def is_hanzi(char: str) -> bool:
     """Whether `char` is a Chinese character, `〇` included."""
-    return bool(char) and HANZI_CHAR.match(char) is not None
+    # The comparison answers for nearly all, at a fraction of the pattern's time.
+    return "\u4e00" <= char <= "\u9fff" or HANZI_CHAR.match(char) is not None
 
 
 def is_latin(char: str) -> bool:
@@ -45,13 +46,3 @@ def count_syllables(text: str) -> int:
     """A quick estimate of how many syllables `text` has: digits and Chinese characters count one,
     Latin words two."""
     return sum(1 if len(m) == 1 else 2 for m in SPEAKABLE.findall(text))
-
-
-def is_spoken(char: str) -> bool:
-    """Whether `char` makes sound of its own: a letter, an ideograph or a digit."""
-    return char.isalnum()
-
-
-def count_spoken(text: str) -> int:
-    """How many characters of `text` make sound of their own."""
-    return sum(map(str.isalnum, text))

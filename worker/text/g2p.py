@@ -4,7 +4,8 @@ In order: the user's lexicon, our own words, phrase lists inside the segmenter's
 frequent polyphones, the model for the rest. Tones that change in context are `sandhi`'s.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from worker.text import polyphone_rules, tables
@@ -13,6 +14,9 @@ from worker.text.polyphones import PolyphoneModel
 from worker.text.words import Segmenter, Word, WordKind
 
 _LONGEST_PHRASE: Final = 12
+# Words whose look-ups are kept, most of those in daily use.
+_CACHED: Final = 16_384
+_NAMES: Final = ("nr", "nrt")
 
 
 class Lexicon:
@@ -49,6 +53,10 @@ class Lexicon:
         """Whether `word` is listed because it is not read character by character."""
         return word in self._phrases
 
+    def heads(self) -> Iterator[str]:
+        """The first two characters of every phrase."""
+        return (phrase[:2] for phrase in self._phrases)
+
     def _with_neutral(self, word: str, said: tuple[str, ...]) -> tuple[str, ...]:
         if len(word) == 2 and word[1] == "得" and word not in self._full_de:
             return (said[0], "de5")
@@ -84,6 +92,11 @@ class Reader:
         self._surnames = Surnames()
         # Characters whose usual reading is right so often that the model only adds mistakes.
         self._settled = tables.word_set("g2p.tsv", "settled")
+        # Few places in a text begin a phrase; the others need no look at their words.
+        self._heads = frozenset((*self._lexicon.heads(), *(word[:2] for word in custom)))
+        self._listed = lru_cache(maxsize=_CACHED)(self._lexicon.reading)
+        self._is_known = lru_cache(maxsize=_CACHED)(self._look_up)
+        self._spelled = lru_cache(maxsize=_CACHED)(self._spell)
 
     def knows(self, char: str) -> bool:
         """Whether a reading of the character is known."""
@@ -105,62 +118,66 @@ class Reader:
         """A word the segmenter guessed comes apart, so that rules see what stands beside a
         polyphone: 太重, 他长. Names and listed words stay whole."""
         text = word.text
-        if word.kind is not WordKind.HANZI or not 2 <= len(text) <= 3:
+        if not 2 <= len(text) <= 3 or word.kind is not WordKind.HANZI:
             return (word,)
-        known = self._segmenter.has_word(text) or text in self._custom or word.tag[:1] in ("n", "w")
-        if known or self._lexicon.reading(text):
+        if word.tag[:1] in ("n", "w") or self._is_known(text):
             return (word,)
         return [
             Word(text=char, start=word.start + i, kind=word.kind, tag=word.tag)
             for i, char in enumerate(text)
         ]
 
+    def _look_up(self, word: str) -> bool:
+        known = self._segmenter.has_word(word) or word in self._custom
+        return known or self._listed(word) is not None
+
     def _word(self, words: Sequence[Word], i: int, said: list[str], open_at: list[int]) -> None:
         word = words[i]
-        name = self._surnames.reading(words, i)
-        known = self._custom.get(word.text) or name or self._listed(word.text)
+        text, start = word.text, word.start
+        known = self._custom.get(text) or self._surnames.reading(words, i)
+        if known is None and len(text) > 1:
+            known = self._listed(text)
         if known:
-            said[word.start : word.end] = known
-        elif len(word.text) == 1:
+            said[start : start + len(text)] = known
+        elif len(text) == 1:
             ruled = polyphone_rules.reading(words, i)
-            self._single(word.text, word.start, ruled, said, open_at)
+            said[start] = ruled or self._lexicon.default(text)
+            if ruled is None and self._is_open(text):
+                open_at.append(start)
         else:
-            self._inside(word, said, open_at)
-        if word.tag == "m" and word.text[-1] == "行" and len(word.text) > 1:
+            said[start : start + len(text)], places = self._spelled(text, word.tag in _NAMES)
+            open_at += [start + at for at in places]
+        if word.tag == "m" and text[-1] == "行" and len(text) > 1:
             said[word.end - 1] = polyphone_rules.row(words, i)
-        listed = self._lexicon.has_phrase(word.text) or self._lexicon.has_phrase(word.text[:2])
-        if not listed and (head := self._surnames.head(word)):
-            said[word.start] = head
+        head = self._surnames.head(word)
+        if head and not (self._lexicon.has_phrase(text) or self._lexicon.has_phrase(text[:2])):
+            said[start] = head
 
-    def _listed(self, word: str) -> tuple[str, ...] | None:
-        return self._lexicon.reading(word) if len(word) > 1 else None
+    def _is_open(self, char: str) -> bool:
+        """Whether a character without a rule is left to the model."""
+        return char not in self._settled and self._model.knows(char)
 
-    def _single(
-        self, char: str, at: int, ruled: str | None, said: list[str], open_at: list[int]
-    ) -> None:
-        said[at] = ruled or self._lexicon.default(char)
-        if ruled is None and char not in self._settled and self._model.knows(char):
-            open_at.append(at)
-
-    def _inside(self, word: Word, said: list[str], open_at: list[int]) -> None:
-        """A word no list has: the longest listed parts of it, then single characters."""
-        text = word.text
-        at = 0
-        while at < len(text):
+    def _spell(self, text: str, name: bool) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        """A word no list has: the longest listed parts of it, then single characters; with the
+        places that are left to the model."""
+        said: list[str] = []
+        open_at: list[int] = []
+        while (at := len(said)) < len(text):
             for length in range(min(len(text) - at, _LONGEST_PHRASE), 1, -1):
                 known = self._lexicon.reading(text[at : at + length])
                 if known and length < len(text):
-                    said[word.start + at : word.start + at + length] = known
-                    at += length
+                    said += known
                     break
             else:
-                self._single(text[at], word.start + at, None, said, open_at)
-                at += 1
+                said.append(self._lexicon.default(text[at]))
+                if self._is_open(text[at]):
+                    open_at.append(at)
         if len(text) == 3 and text[1] == "得":
-            said[word.start + 1] = "de5"
-            open_at[:] = [at for at in open_at if at != word.start + 1]
-        if self._lexicon.ends_neutral(text) and word.tag not in ("nr", "nrt"):
-            said[word.end - 1] = said[word.end - 1][:-1] + "5"
+            said[1] = "de5"
+            open_at = [at for at in open_at if at != 1]
+        if not name and self._lexicon.ends_neutral(text):
+            said[-1] = said[-1][:-1] + "5"
+        return tuple(said), tuple(open_at)
 
     def _across(
         self, spoken: str, words: Sequence[Word], said: list[str], open_at: list[int]
@@ -168,7 +185,9 @@ class Reader:
         """Listed phrases that the segmenter cut into several words."""
         i = 0
         while i < len(words):
-            i += self._phrase_at(spoken, words, i, said, open_at) or 1
+            start = words[i].start
+            begins = spoken[start : start + 2] in self._heads
+            i += (begins and self._phrase_at(spoken, words, i, said, open_at)) or 1
 
     def _phrase_at(
         self, spoken: str, words: Sequence[Word], i: int, said: list[str], open_at: list[int]
@@ -179,14 +198,16 @@ class Reader:
             return 0
         for j in range(min(i + 4, len(words)) - 1, i, -1):
             end = words[j].end
+            text = spoken[start:end]
+            known = self._custom.get(text)
+            if known is None and not self._lexicon.has_phrase(text):
+                continue
             if end - start > _LONGEST_PHRASE or any(
                 w.kind is not WordKind.HANZI for w in words[i : j + 1]
             ):
                 continue
-            text = spoken[start:end]
             pair = all(len(w.text) == 1 for w in words[i : j + 1])
-            known = self._custom.get(text)
-            if known is None and self._lexicon.has_phrase(text) and (len(text) > 2 or pair):
+            if known is None and (len(text) > 2 or pair):
                 known = self._lexicon.reading(text)
             if known:
                 said[start:end] = known

@@ -86,6 +86,11 @@ def speak(pieces: Sequence[Piece], text: str, fixed: Mapping[str, Fixed]) -> Spo
         element = fixed.get(text[piece.start]) if fixed else None
         spoken = element.spoken if element else piece.spoken
         begin = len(said)
+        if piece.plain and element is None and " " not in spoken:
+            said += spoken
+            ends = range(piece.start + 1, piece.end + 1)
+            origins += zip(range(piece.start, piece.end), ends, strict=True)
+            continue
         for char, origin in zip(spoken, _origins(piece, spoken, text), strict=True):
             if char == " " and (not said or said[-1] == " " or said[-1] in _NO_SPACE_BESIDE):
                 continue

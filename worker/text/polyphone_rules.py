@@ -4,8 +4,7 @@ Each rule sees the words around and answers with a reading, or None to leave it 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.text import tables
 from worker.text.words import Word, WordKind
@@ -13,8 +12,7 @@ from worker.text.words import Word, WordKind
 _NUMBERED: Final = frozenset("一二三四五六七八九十两几百千万亿半零")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Sides:
+class _Sides(NamedTuple):
     """The words beside a character and their parts of speech, "" at an end or a mark."""
 
     before: str
@@ -48,8 +46,8 @@ _Rule = Callable[[_Sides], str | None]
 def reading(words: Sequence[Word], i: int) -> str | None:
     """The reading of the one-character word `words[i]` by rule, None where no rule is sure."""
     rule = _RULES.get(words[i].text)
-    if rule is None:
-        return None
+    if rule is None or isinstance(rule, str):
+        return rule
     before, after = _neighbour(words, i - 1), _neighbour(words, i + 1)
     later = _neighbour(words, i + 2)
     return rule(
@@ -180,16 +178,13 @@ def _roll(sides: _Sides) -> str | None:
     return "juan3" if sides.after in ("起", "起来", "成", "进", "入", "走") else None
 
 
-def _always(answer: str) -> _Rule:
-    return lambda _: answer
-
-
-_RULES: Final[dict[str, _Rule]] = {
+# A rule, or the one reading a character has alone.
+_RULES: Final[dict[str, _Rule | str]] = {
     "地": _di, "得": _de, "着": _zhe, "了": _le, "还": _hai, "重": _heavy, "只": _only,
     "长": _long, "种": _kind, "数": _count, "为": _for, "背": _carry, "量": _measure,
     "转": _turn, "卷": _roll, "行": _row,
-    "脏": _always("zang1"), "的": _always("de5"),
-    "都": _always("dou1"), "好": _always("hao3"), "个": _always("ge4"), "吗": _always("ma5"),
-    "呢": _always("ne5"), "吧": _always("ba5"), "们": _always("men5"), "过": _always("guo4"),
-    "给": _always("gei3"), "一": _always("yi1"),
+    "脏": "zang1", "的": "de5",
+    "都": "dou1", "好": "hao3", "个": "ge4", "吗": "ma5",
+    "呢": "ne5", "吧": "ba5", "们": "men5", "过": "guo4",
+    "给": "gei3", "一": "yi1",
 }  # fmt: skip

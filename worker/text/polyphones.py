@@ -17,6 +17,7 @@ Floats = NDArray[np.float32]
 
 # Characters on either side of a polyphone that the model sees; more changes next to nothing.
 _CONTEXT: Final = 16
+_HALF: Final = np.float32(0.5)
 
 
 class PolyphoneModel:
@@ -29,6 +30,7 @@ class PolyphoneModel:
             self._unknown, self._begin, self._end = (int(i) for i in data["special"])
             weights = {k: data[k].astype(np.float32) for k in data.files if "_" in k}
         self._inputs, self._recurrent = _fused(weights)
+        self._backward = _backward(self._recurrent.shape[0])
         self._layers = [
             (weights[f"logit_layer_{n}_weight"].T, weights[f"logit_layer_{n}_bias"]) for n in (0, 2)
         ]
@@ -50,8 +52,9 @@ class PolyphoneModel:
         low = max(0, places[0] - _CONTEXT)
         high = min(len(text), places[-1] + _CONTEXT + 1)
         ids = [self._ids.get(char, self._unknown) for char in text[low:high]]
-        hidden = self._hidden([self._begin, *ids, self._end])  # [high - low + 2, 2H]
-        wanted = hidden[[place - low + 1 for place in places]]  # [places, 2H]
+        wanted = self._hidden(
+            [self._begin, *ids, self._end], [place - low + 1 for place in places]
+        )  # [places, 2H]
         (weight, bias), (last_weight, last_bias) = self._layers
         scores = np.maximum(wanted @ weight + bias, 0) @ last_weight + last_bias
         found = []
@@ -60,22 +63,37 @@ class PolyphoneModel:
             found.append(readings[int(np.argmax(row[classes]))])
         return found
 
-    def _hidden(self, ids: list[int]) -> Floats:
-        """Both directions at once: the second half of every step runs from the end, [n, 2H]."""
+    def _hidden(self, ids: list[int], places: list[int]) -> Floats:
+        """What both directions hold at `places` (ascending), [places, 2H].
+
+        They run at once, the second half of every step from the end, and only as far as the last
+        place on their way.
+        """
         n = len(ids)
+        count = max(places[-1] + 1, n - places[0])
         size = self._recurrent.shape[0]
-        steps = np.where(_backward(size), self._inputs[ids[::-1]], self._inputs[ids])  # [n, 8H]
-        state = np.zeros(size, np.float32)
+        ahead, back = self._inputs[ids[:count]], self._inputs[ids[: -count - 1 : -1]]
+        steps = np.where(self._backward, back, ahead)  # [count, 8H]
         cell = np.zeros(size, np.float32)
-        outputs = np.empty((n, size), np.float32)
-        for i in range(n):
-            gates = np.tanh(steps[i] + state @ self._recurrent)  # [8H]: input, forget, output, cell
-            opened = gates[: 3 * size] * 0.5 + 0.5
-            cell = opened[size : 2 * size] * cell + opened[:size] * gates[3 * size :]
-            state = outputs[i]
-            np.multiply(opened[2 * size :], np.tanh(cell), out=state)
+        outputs = np.zeros((count + 1, size), np.float32)  # the state before each step, and last
+        # One buffer for all steps: input, forget and output gate, then what the cell may take in.
+        gates = np.empty(4 * size, np.float32)
+        opened, taken = gates[: 3 * size], gates[3 * size :]
+        enter, keep, leave = opened[:size], opened[size : 2 * size], opened[2 * size :]
+        for state, step, following in zip(outputs, steps, outputs[1:], strict=False):
+            np.matmul(state, self._recurrent, out=gates)
+            np.add(step, gates, out=gates)
+            np.tanh(gates, out=gates)
+            np.multiply(opened, _HALF, out=opened)
+            np.add(opened, _HALF, out=opened)
+            np.multiply(keep, cell, out=cell)
+            np.multiply(enter, taken, out=taken)
+            np.add(cell, taken, out=cell)
+            np.tanh(cell, out=taken)
+            np.multiply(leave, taken, out=following)
         half = size // 2
-        return np.concatenate([outputs[:, :half], outputs[::-1, half:]], axis=1)
+        forward = outputs[[place + 1 for place in places], :half]
+        return np.concatenate([forward, outputs[[n - place for place in places], half:]], axis=1)
 
 
 def _backward(size: int) -> NDArray[np.bool_]:

@@ -5,8 +5,7 @@ Works on words and marks alone; levels are the model's own (`#1` word, `#2` phra
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.text import tables
 from worker.text.words import Word, WordKind
@@ -18,8 +17,7 @@ _STRONG: Final = frozenset("，：；…—。！？,;:!?")
 _WEAK: Final = frozenset("、（）()【】[]")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Group:
+class Group(NamedTuple):
     """A prosodic word and the level of the break after it, 1 to 4."""
 
     words: tuple[Word, ...]
@@ -53,7 +51,7 @@ def _gaps(words: Sequence[Word]) -> tuple[list[Word], list[int]]:
     spoken: list[Word] = []
     gaps: list[int] = []
     for i, word in enumerate(words):
-        if word.kind in (WordKind.HANZI, WordKind.LATIN):
+        if word.kind is WordKind.HANZI or word.kind is WordKind.LATIN:
             spoken.append(word)
             gaps.append(1)
         elif gaps:

@@ -56,6 +56,7 @@ class Sandhi:
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
         self._directions = tables.word_set("g2p.tsv", "direction_after_verb")
+        self._light = self._directions | {"里", "上", "过"}
         self._kin = frozenset(tables.words("g2p.tsv", "kin"))
         self._lone_er = tables.word_set("g2p.tsv", "erhua_alone")
         self._full_er = frozenset(tables.words("g2p.tsv", "erhua_no"))
@@ -68,14 +69,16 @@ class Sandhi:
         for i, word in enumerate(words):
             if word.kind is WordKind.HANZI:
                 self._neutral(words, i, said)
-        for word in words:
-            if word.kind is WordKind.HANZI:
-                for at in range(word.start, word.end):
-                    self._single(spoken, word, at, said)
+        if "一" in spoken or "不" in spoken:
+            for word in words:
+                if word.kind is WordKind.HANZI and ("一" in word.text or "不" in word.text):
+                    for at in range(word.start, word.end):
+                        self._single(spoken, word, at, said)
         self.third_tones(groups, said)
-        for i, word in enumerate(words):
-            if word.kind is WordKind.HANZI and "儿" in word.text:
-                self._merge_er(words, i, said)
+        if "儿" in spoken:
+            for i, word in enumerate(words):
+                if word.kind is WordKind.HANZI and "儿" in word.text:
+                    self._merge_er(words, i, said)
 
     def _neutral(self, words: Sequence[Word], i: int, said: list[str]) -> None:
         word = words[i]
@@ -88,7 +91,7 @@ class Sandhi:
                 _raise_third(said, last - 1)
         elif len(text) > 2 and word.tag[:1] == "v" and text[-2:] in self._directions:
             said[last] = neutral(said[last])
-        elif i and words[i - 1].kind is WordKind.HANZI:
+        elif text in self._light and i and words[i - 1].kind is WordKind.HANZI:
             self._neutral_after(words[i - 1], word, said)
 
     def _neutral_after(self, before: Word, word: Word, said: list[str]) -> None:
@@ -121,7 +124,7 @@ class Sandhi:
                     self._inner_thirds(word, said)
         for k, group in enumerate(groups):
             for left, right in pairwise(group.words):
-                if 1 in (len(left.text), len(right.text)):
+                if len(left.text) == 1 or len(right.text) == 1:
                     _outer_third(left, right, said)
             following = groups[k + 1] if k + 1 < len(groups) else None
             if following and group.level == 1 and (_one(group) or _one(following)):
@@ -131,6 +134,9 @@ class Sandhi:
         """Runs of third tones in a word: by its structure for three syllables, else in pairs."""
         if len(word.text) > 3:
             _pairs(word, said)
+            return
+        if not said[word.start + 1].endswith("3"):
+            # No two in a row.
             return
         thirds = [said[at].endswith("3") for at in range(word.start, word.end)]
         at = 0
@@ -212,7 +218,7 @@ def neutral(reading: str) -> str:
 
 
 def _one(group: Group) -> bool:
-    return sum(len(word.text) for word in group.words) == 1
+    return len(group.words) == 1 and len(group.words[0].text) == 1
 
 
 def _outer_third(left: Word, right: Word, said: list[str]) -> None:

@@ -20,6 +20,7 @@ from worker.text.words import Segmenter, Word, WordKind, breathed
 
 _WORDLIKE: Final = re.compile(r"\w")
 _NO_READING: Final = "character without a known reading"
+_SPOKEN_KINDS: Final = (WordKind.HANZI, WordKind.LATIN)
 _USER_WORD_WEIGHT: Final = 100_000
 
 
@@ -148,7 +149,7 @@ class Speaker:
         self, words: Sequence[Word], spoken: Spoken, sentence: Sentence, *, chinese: bool
     ) -> Iterator[_Chunk]:
         length = sentence.end - sentence.start
-        if sum(len(w.text) for w in words) <= lengths.TARGET_SYLLABLES:
+        if len(spoken.text) <= lengths.TARGET_SYLLABLES:
             # Latin words have fewer syllables than letters: nothing here can be too long.
             yield _Chunk(words=tuple(words), end=length, ends=sentence.ends)
             return
@@ -184,7 +185,7 @@ class Speaker:
         text = spoken.text[low:high].strip()
         line: str | None = None
         pinyin: tuple[tuple[int, str], ...] = ()
-        speakable = any(w.kind in (WordKind.HANZI, WordKind.LATIN) for w in words)
+        speakable = any(w.kind in _SPOKEN_KINDS for w in words)
         if style is not None and speakable:
             line, pinyin, missing = self._symbols(words, spoken, style)
             unread += tuple(
@@ -215,41 +216,40 @@ class Speaker:
             if element.readings:
                 said[begin:end] = element.readings
         fixed = {b: e for b, _, e in spoken.fixed if e.syllables or e.readings}
-        voiced: dict[int, tuple[Syllable, ...]] = {}
-        usable: list[Word] = []
-        missing: list[tuple[int, int]] = []
-        for word in words:
-            has, lacks = self._has_sound(word, spoken, said)
-            missing += lacks
-            if has or word.kind not in (WordKind.HANZI, WordKind.LATIN):
-                usable += breathed(word)
+        usable, missing = self._usable(words, spoken, said)
         groups = prosody.groups(usable, lambda w: self._size(w, fixed))
-        free = [w for w in usable if w.start not in fixed]
+        free = [w for w in usable if w.start not in fixed] if fixed else usable
         self._sandhi.apply(spoken.text, free, groups, said)
         for begin, end, element in spoken.fixed:
             if element.readings:
                 said[begin:end] = element.readings
-        for word in usable:
-            voiced[word.start] = self._syllables(word, said, fixed)
-        line = symbols.line(
-            (
-                SpokenWord(
-                    syllables=tuple(s for w in g.words for s in voiced[w.start]), level=g.level
-                )
-                for g in groups
-            ),
-            style,
-        )
+        sounds = list(map(self._table.syllable, said))
+        spoken_words = []
+        for group in groups:
+            found: list[Syllable] = []
+            for word in group.words:
+                found += filter(None, self._syllables(word, sounds, fixed))
+            spoken_words.append(SpokenWord(syllables=tuple(found), level=group.level))
+        line = symbols.line(spoken_words, style)
         return line, _source_pinyin(spoken, words, said), missing
 
-    def _has_sound(
-        self, word: Word, spoken: Spoken, said: Sequence[str]
-    ) -> tuple[bool, list[tuple[int, int]]]:
-        """Whether any of the word can be said, and the origins of characters that can not."""
-        if word.kind is not WordKind.HANZI:
-            return word.kind is WordKind.LATIN, []
-        lacking = [i for i in range(word.start, word.end) if self._table.syllable(said[i]) is None]
-        return len(lacking) < len(word.text), [spoken.origins[i] for i in lacking]
+    def _usable(
+        self, words: Sequence[Word], spoken: Spoken, said: Sequence[str]
+    ) -> tuple[list[Word], list[tuple[int, int]]]:
+        """The words of which any can be said, and the origins of characters that can not."""
+        sounds = list(map(self._table.syllable, said))
+        usable: list[Word] = []
+        missing: list[tuple[int, int]] = []
+        for word in words:
+            if word.kind is WordKind.HANZI:
+                its = sounds[word.start : word.end]
+                if not all(its):
+                    lacking = [i for i, sound in enumerate(its, word.start) if not sound]
+                    missing += [spoken.origins[i] for i in lacking]
+                    if not any(its):
+                        continue
+            usable += breathed(word)
+        return usable, missing
 
     def _size(self, word: Word, fixed: Mapping[int, Fixed]) -> int:
         if word.kind is WordKind.LATIN:
@@ -259,15 +259,14 @@ class Speaker:
         return len(word.text)
 
     def _syllables(
-        self, word: Word, said: Sequence[str], fixed: Mapping[int, Fixed]
-    ) -> tuple[Syllable, ...]:
-        element = fixed.get(word.start)
+        self, word: Word, sounds: Sequence[Syllable | None], fixed: Mapping[int, Fixed]
+    ) -> Sequence[Syllable | None]:
+        element = fixed.get(word.start) if fixed else None
         if element and element.syllables:
             return element.syllables
         if word.kind is WordKind.LATIN:
             return self._english.syllables(word.text)
-        found = (self._table.syllable(said[i]) for i in range(word.start, word.end))
-        return tuple(s for s in found if s is not None)
+        return sounds[word.start : word.end]
 
 
 def _is_free(spoken: Spoken, at: int) -> bool:
@@ -287,10 +286,12 @@ def _source_pinyin(
     spoken: Spoken, words: Sequence[Word], said: Sequence[str]
 ) -> tuple[tuple[int, str], ...]:
     """Readings of the Chinese characters that stand for themselves, by their place."""
-    found: list[tuple[int, str]] = []
-    for word in words:
-        for i in range(word.start, word.end):
-            first, last = spoken.origins[i]
-            if said[i] and last - first == 1 and is_hanzi(spoken.text[i]):
-                found.append((first, said[i]))
-    return tuple(found)
+    if not words:
+        return ()
+    low, high = words[0].start, words[-1].end
+    places = zip(spoken.origins[low:high], said[low:high], spoken.text[low:high], strict=True)
+    return tuple(
+        (first, reading)
+        for (first, last), reading, char in places
+        if reading and last - first == 1 and is_hanzi(char)
+    )

@@ -6,6 +6,7 @@ reading a character has is decided in `g2p`, its surface tone in `sandhi`.
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from worker.text import tables
@@ -24,6 +25,8 @@ _NEAREST: Final = {
     "nun": "nuan", "fong": "feng", "eo": "o", "r": "er", "dia": "dia", "zhei": "zhei", "lo": "luo",
     "yo": "yo", "o": "o", "dei": "dei",
 }  # fmt: skip
+# More than the readings there are; markup may ask for any.
+_CACHED: Final = 8192
 _READING: Final = re.compile(r"([a-zê]+?)(r?)([1-5])")
 
 
@@ -44,17 +47,12 @@ class SyllableTable:
             for initial, finals in tables.rows("syllables.tsv")
             for final in finals.split(" ")
         )
-        self._known: dict[str, Syllable | None] = {}
+        # The phones of a reading such as `hao3` or `huar1`, None when it is no syllable.
+        self.syllable = lru_cache(maxsize=_CACHED)(self._make)
 
     def has(self, key: str) -> bool:
         """Whether the model's table has the base syllable `key`."""
         return key in self.keys
-
-    def syllable(self, reading: str) -> Syllable | None:
-        """The phones of a reading such as `hao3` or `huar1`, None when it is no syllable."""
-        if reading not in self._known:
-            self._known[reading] = self._make(reading)
-        return self._known[reading]
 
     def _make(self, reading: str) -> Syllable | None:
         tone = reading[-1:]

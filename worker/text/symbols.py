@@ -6,8 +6,9 @@ that proves a line before it leaves the frontend.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from worker.text import tables
 from worker.text.syllables import Syllable
@@ -29,8 +30,7 @@ class Style:
     pause_emotion: Literal["none", "same"] = "none"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SpokenWord:
+class SpokenWord(NamedTuple):
     """The syllables of a prosodic word and the level of the break after it."""
 
     syllables: tuple[Syllable, ...]
@@ -44,34 +44,43 @@ def line(words: Iterable[SpokenWord], style: Style) -> str:
     pause_tail = f"$tone_none$s_none$word_none$emotion_{pause_emotion}${style.speaker}}}"
     found: list[str] = []
     for word in words:
-        for phone, tone, syllable_flag, word_flag in _flagged(word.syllables):
-            found.append(f"{{{phone}${tone}${syllable_flag}${word_flag}{tail}")
+        last = len(word.syllables) - 1
+        for i, syllable in enumerate(word.syllables):
+            found.append(_units(syllable.phones, syllable.tone, i == 0, i == last, tail))
         found.append(f"{{#{word.level}{pause_tail}")
     return " ".join(found)
 
 
+# The Chinese syllables of a style are some thousands, each at up to four places in a word.
+@lru_cache(maxsize=8192)
+def _units(phones: tuple[str, ...], tone: str, first: bool, last: bool, tail: str) -> str:
+    """The symbols of one syllable; `first` and `last` are its places in the word."""
+    return " ".join(
+        f"{{{phone}${tone}${flag}${word}{tail}"
+        for phone, flag, word in _flags(phones, first=first, last=last)
+    )
+
+
+def _flags(phones: tuple[str, ...], *, first: bool, last: bool) -> Iterable[tuple[str, str, str]]:
+    end = len(phones) - 1
+    for j, phone in enumerate(phones):
+        flag = (
+            "s_both" if end == 0 else "s_begin" if j == 0 else "s_end" if j == end else "s_middle"
+        )
+        word = "word_middle"
+        if first and last and end == 0:
+            word = "word_both"
+        elif first and j == 0:
+            word = "word_begin"
+        elif last and j == end:
+            word = "word_end"
+        yield phone, flag, word
+
+
 def _flagged(syllables: Sequence[Syllable]) -> Iterable[tuple[str, str, str, str]]:
     last = len(syllables) - 1
-    alone = last == 0 and len(syllables[0].phones) == 1
     for i, syllable in enumerate(syllables):
-        end = len(syllable.phones) - 1
-        for j, phone in enumerate(syllable.phones):
-            flag = (
-                "s_both"
-                if end == 0
-                else "s_begin"
-                if j == 0
-                else "s_end"
-                if j == end
-                else "s_middle"
-            )
-            word = "word_middle"
-            if alone:
-                word = "word_both"
-            elif i == 0 and j == 0:
-                word = "word_begin"
-            elif i == last and j == end:
-                word = "word_end"
+        for phone, flag, word in _flags(syllable.phones, first=i == 0, last=i == last):
             yield phone, syllable.tone, flag, word
 
 

@@ -1,10 +1,10 @@
 """Words of normalised text with their part of speech: rjieba on the Chinese, the rest as it is."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Final
+from functools import cache
+from typing import Final, NamedTuple
 
 import rjieba
 
@@ -34,9 +34,16 @@ class WordKind(StrEnum):
     MARK = "mark"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Word:
-    """A word at `start` in the spoken text; `tag` is jieba's part of speech, or empty."""
+_KINDS: Final = {kind.value: kind for kind in WordKind}
+# Parts of speech among which a number or demonstrative may hold its measure word.
+_COMES_APART: Final = frozenset(("m", "r", "t"))
+
+
+class Word(NamedTuple):
+    """A word at `start` in the spoken text; `tag` is jieba's part of speech, or empty.
+
+    A tuple, because texts are made of these and a frozen dataclass takes three times as long.
+    """
 
     text: str
     start: int
@@ -82,15 +89,11 @@ class Segmenter:
 
     def _unit_word(self, spoken: str, at: int) -> bool:
         """Whether a longer measure word begins at `at`: 分钟, 个月, 年代."""
-        return any(
-            spoken.startswith(word, at)
-            for word in tables.words("measures.tsv", "measure")
-            if len(word) > 1
-        )
+        return spoken.startswith(_long_measures(), at)
 
     def _text(self, text: str, at: int, found: list[Word]) -> None:
         for match in _TOKEN.finditer(text):
-            kind = WordKind(str(match.lastgroup))
+            kind = _KINDS[match.lastgroup or ""]
             if kind is WordKind.HANZI:
                 self._cut(match.group(), at + match.start(), found)
             else:
@@ -98,26 +101,29 @@ class Segmenter:
                 start = at + match.start()
                 found.append(Word(text=match.group(), start=start, kind=kind, tag=tag))
 
-    def _corrected(self, text: str) -> Iterator[tuple[str, str]]:
-        """jieba's words; the few it lists that are two words come apart."""
-        for word, tag in self._jieba.tag(text):
-            parts = self._joined.get(word)
-            if parts is None:
-                yield word, tag
-                continue
-            for part in parts.split(" "):
-                yield from self._jieba.tag(part)
+    def _corrected(self, word: str, tag: str) -> list[tuple[str, str]]:
+        """A word of jieba's; the few it lists that are two words come apart."""
+        joined = self._joined.get(word)
+        if joined is None:
+            return _parts(word, tag)
+        tagged = (pair for part in joined.split(" ") for pair in self._jieba.tag(part))
+        return [pair for one in tagged for pair in _parts(*one)]
 
     def _cut(self, text: str, at: int, found: list[Word]) -> None:
-        for word, tag in self._corrected(text):
-            for part, part_tag in _parts(word, tag):
-                found.append(Word(text=part, start=at, kind=WordKind.HANZI, tag=part_tag))
+        kind = WordKind.HANZI
+        for word, tag in self._jieba.tag(text):
+            if tag not in _COMES_APART and word not in self._joined:
+                found.append(Word(word, at, kind, tag))
+                at += len(word)
+                continue
+            for part, part_tag in self._corrected(word, tag):
+                found.append(Word(part, at, kind, part_tag))
                 at += len(part)
 
 
 def _parts(word: str, tag: str) -> list[tuple[str, str]]:
     """A number or demonstrative glued to its measure word comes apart: 三个, 这种, 二零二六年."""
-    if tag not in ("m", "r", "t") or len(word) < 2:
+    if tag not in _COMES_APART or len(word) < 2:
         return [(word, tag)]
     if word[0] in "这那每各某哪":
         cut, head = 1, "r"
@@ -132,6 +138,11 @@ def _parts(word: str, tag: str) -> list[tuple[str, str]]:
 
 def _measures() -> frozenset[str]:
     return tables.word_set("measures.tsv", "measure")
+
+
+@cache
+def _long_measures() -> tuple[str, ...]:
+    return tuple(word for word in tables.words("measures.tsv", "measure") if len(word) > 1)
 
 
 def breathed(word: Word) -> list[Word]:

@@ -22,7 +22,11 @@ def rules() -> tuple[Rule, ...]:
     """The rules of this family, the most specific first."""
     month = "(?:" + "|".join(_MONTHS) + r")[a-z]{0,6}"
     return (
-        rule("ymd", r"([0-9]{4})([-/.])([0-9]{1,2})\2([0-9]{1,2})(?:日|号)?" + NO_DIGIT, _ymd),
+        rule(
+            "ymd",
+            r"([0-9]{4})(?P<mark>[-/.])([0-9]{1,2})(?P=mark)([0-9]{1,2})(?:日|号)?" + NO_DIGIT,
+            _ymd,
+        ),
         rule("slashes", r"[0-9]{1,4}(?:/[0-9]{1,4}){2,4}(?![0-9/])", _slashes),
         rule("compact", r"(?:19|20)[0-9]{6}(?![0-9])", _compact),
         rule("month_name", rf"(?i:({month})\.? ([0-9]{{1,2}}),? ([0-9]{{4}}))(?![0-9])", _named),

@@ -26,7 +26,11 @@ def rules() -> tuple[Rule, ...]:
     per = tables.any_of(tables.mapping("unit_denominators.tsv"))
     sep = r" ?[~～—–-] ?"
     return (
-        rule("sign_range", rf"({sign}) ?({NUMBER}){sep}\1? ?({NUMBER}){_SCALE}", _sign_range),
+        rule(
+            "sign_range",
+            rf"(?P<sign>{sign}) ?({NUMBER}){sep}(?P=sign)? ?({NUMBER}){_SCALE}",
+            _sign_range,
+        ),
         rule("sign_first", rf"(-?)({sign}) ?(-?)({NUMBER}){_SCALE}", _sign_first),
         rule("code_last", rf"(-?)({NUMBER}){_SCALE} ?({code})(?![A-Za-z0-9])", _code_last),
         rule("per", rf"/({per})(?![A-Za-z0-9])", _per_unit),

@@ -17,7 +17,10 @@ NO_LETTER: Final = r"(?![A-Za-z])"
 
 @dataclass(frozen=True, kw_only=True)
 class Rule:
-    """`speak` says a match of `pattern`, None where range check or context refuses it."""
+    """`speak` says a match of `pattern`, None where range check or context refuses it.
+
+    A pattern refers back to its groups by name: the patterns of a family are also one pattern.
+    """
 
     name: str
     pattern: re.Pattern[str]

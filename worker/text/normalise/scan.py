@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.text import tables
 from worker.text.characters import HANZI
@@ -52,13 +52,24 @@ class Piece:
     unread: str = ""
 
 
+class _Family(NamedTuple):
+    """Rules with one pattern that matches wherever one of theirs does, to be asked first."""
+
+    any_rule: re.Pattern[str]
+    rules: tuple[Rule, ...]
+
+
+def _gated(rules: tuple[Rule, ...]) -> _Family:
+    patterns = "|".join(f"(?:{rule.pattern.pattern})" for rule in rules)
+    return _Family(any_rule=re.compile(patterns), rules=rules)
+
+
 class Normaliser:
     """The rules with their data, built once; `pieces` is safe to call from several threads."""
 
     def __init__(self) -> None:
-        chinese = [rule for family in _FAMILIES for rule in family.rules()]
-        self._rules = tuple(chinese)
-        self._english = english.rules() + self._rules
+        self._rules = tuple(_gated(family.rules()) for family in _FAMILIES)
+        self._english = (_gated(english.rules()), *self._rules)
         self._signs = tables.mapping("signs.tsv")
         self._simplifier = Simplifier()
 
@@ -85,13 +96,16 @@ class Normaliser:
         """What is said for a cleaned sentence, in one string."""
         return join(self.pieces(text))
 
-    def _piece(self, text: str, at: int, rules: tuple[Rule, ...]) -> Piece:
-        for candidate in rules:
-            match = candidate.pattern.match(text, at)
-            if match and match.end() > at:
-                said = candidate.speak(match)
-                if said is not None:
-                    return Piece(start=at, end=match.end(), spoken=said, rule=candidate.name)
+    def _piece(self, text: str, at: int, families: tuple[_Family, ...]) -> Piece:
+        for family in families:
+            if family.any_rule.match(text, at) is None:
+                continue
+            for candidate in family.rules:
+                match = candidate.pattern.match(text, at)
+                if match and match.end() > at:
+                    said = candidate.speak(match)
+                    if said is not None:
+                        return Piece(start=at, end=match.end(), spoken=said, rule=candidate.name)
         return self._single(text, at)
 
     def _single(self, text: str, at: int) -> Piece:
