@@ -45,13 +45,3 @@ def count_syllables(text: str) -> int:
     """A quick estimate of how many syllables `text` has: digits and Chinese characters count one,
     Latin words two."""
     return sum(1 if len(m) == 1 else 2 for m in SPEAKABLE.findall(text))
-
-
-def is_spoken(char: str) -> bool:
-    """Whether `char` makes sound of its own: a letter, an ideograph or a digit."""
-    return char.isalnum()
-
-
-def count_spoken(text: str) -> int:
-    """How many characters of `text` make sound of their own."""
-    return sum(map(str.isalnum, text))
