@@ -39,7 +39,6 @@ from worker.heartbeat import Heartbeat
 from worker.keeper import missing_bells
 from worker.metrics import WorkerMetrics
 from worker.pulse import Pulse
-from worker.text.frontend import Frontend
 from worker.types import Wave
 from worker.voices import Voices
 
@@ -82,7 +81,6 @@ class Bench:
     def __init__(self, tools: Tools, *, store_patience_s: float = STORE_PATIENCE_S) -> None:
         self._t = tools
         self._store_patience_s = store_patience_s
-        self._frontend = Frontend()
         self._store_is_away = True  # until it has answered once
         self._fresh: dict[str, bytes] = {}  # a short job is assembled where it was rendered
         self._handlers: dict[UnitKind, Callable[[str, Sequence[Claim]], None]] = {
@@ -157,7 +155,7 @@ class Bench:
         planned = pipeline.plan(
             claim.request,
             claim.text,
-            frontend=self._frontend,
+            frontend=self._t.voices.frontend,
             voice=self._t.voices.voice(voice),
             symbols=self._t.voices.engine(voice).takes_symbols,
         )

@@ -81,11 +81,6 @@ ENGINES: Mapping[str, Factory] = MappingProxyType(
 _WARM_UP = {"zh": "你好，欢迎使用语音合成。", "en": "Hello, and welcome."}
 
 
-def _symbols_of(text: str) -> str | None:
-    (segment,) = Frontend().segments(text)
-    return segment.symbols
-
-
 class Voices:
     """The voices named by the setting `voices`: engines or voices, comma-separated.
 
@@ -94,6 +89,7 @@ class Voices:
     """
 
     def __init__(self, settings: Settings, engines: Mapping[str, Factory] = ENGINES) -> None:
+        self.frontend = Frontend()
         self._settings = settings
         self._factories = engines
         self._made: dict[str, Engine] = {}
@@ -136,13 +132,17 @@ class Voices:
         """
         for voice in self.offered():
             self._warm(voice)
+        chinese = [voice for voice in self.offered() if voice.language.startswith("zh")]
+        if chinese:  # a second of dictionaries, which no job shall wait for
+            symbols = any(self.engine(voice.name).takes_symbols for voice in chinese)
+            self.frontend.load(symbols=symbols)
         return self.offered()
 
     def _warm(self, voice: Voice) -> None:
         engine = self.engine(voice.name)
         engine.load(voice.name)
         text = _WARM_UP.get(voice.language.split("-")[0], _WARM_UP["en"])
-        symbols = _symbols_of(text) if engine.takes_symbols else None
+        symbols = self._symbols_of(text) if engine.takes_symbols else None
         try:
             (rendering,) = engine.render(voice.name, [Utterance(text=text, symbols=symbols)])
             gate.check(rendering.wave, n_chars=count_spoken(text))
@@ -150,6 +150,10 @@ class Voices:
             raise EngineUnavailable(
                 f"the voice {voice.name} failed its warm-up sentence: {error.message}"
             ) from error
+
+    def _symbols_of(self, text: str) -> str | None:
+        (segment,) = self.frontend.segments(text)
+        return segment.symbols
 
     def _engine(self, name: str) -> Engine:
         if name not in self._made:

@@ -28,8 +28,13 @@ _HUGE = 2 * 1024 * 1024
 
 def compiled(function: Kernel) -> Kernel:
     """Compile at first call. Sums may be reordered; NaN and infinity keep their meaning."""
-    jit = numba.njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz", "arcp"})
-    return cast(Kernel, jit(function))
+    flags = {"reassoc", "contract", "nsz", "arcp"}
+    try:
+        jit = numba.njit(cache=True, nogil=True, fastmath=flags)(function)
+    except RuntimeError:
+        # Nowhere to keep the result, as on a read-only disk: every process compiles for itself.
+        jit = numba.njit(nogil=True, fastmath=flags)(function)
+    return cast(Kernel, jit)
 
 
 @compiled

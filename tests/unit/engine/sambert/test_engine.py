@@ -1,7 +1,10 @@
 """The engine as the worker sees it: voices, settings of an utterance, limits, survival."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +21,7 @@ from tests.golden.make_voice import make_voice
 from tests.reference import GOLDEN, NSF_VARIANTS, VARIANTS, references, voice, worst
 from worker.engine.base import Engine
 from worker.engine.sambert.adaptor import round_durations
+from worker.engine.sambert.compiled import compiled
 from worker.engine.sambert.eager import EagerLoops
 from worker.engine.sambert.engine import SambertEngine, choose_loops
 from worker.engine.sambert.options import SambertOptions
@@ -25,6 +29,7 @@ from worker.engine.sambert.voice import sentences
 from worker.types import Utterance
 
 VOICE = "zhitian_emo"
+ROOT = GOLDEN.parents[1]
 
 
 def engine_of(**options: object) -> SambertEngine:
@@ -217,6 +222,29 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_without_numba_the_loops_are_eager() -> None:
     assert isinstance(choose_loops(SambertOptions(compiled=False)), EagerLoops)
+
+
+def test_kernels_compile_where_the_result_cannot_be_kept() -> None:
+    """Code from no file has no place for a cache, as code on a read-only disk has none."""
+    names: dict[str, Any] = {}
+    exec("def double(x):\n    return 2 * x\n", names)
+    assert compiled(names["double"])(4) == 8
+
+
+def test_a_voice_speaks_where_numba_is_not_installed() -> None:
+    """In a process that cannot import it, since this one has."""
+    script = (
+        "import sys; sys.modules['numba'] = None\n"
+        "from pathlib import Path\n"
+        "from worker.engine.sambert.engine import SambertEngine, SambertOptions\n"
+        f"options = SambertOptions(model_dirs=(Path({str(GOLDEN / 'plain' / 'model')!r}),))\n"
+        f"voice = SambertEngine(options).loaded({VOICE!r})\n"
+        "print(type(voice.acoustic.loops).__name__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "EagerLoops"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
