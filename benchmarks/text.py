@@ -46,10 +46,45 @@ def frontend_without_symbols() -> Run:
     return lambda text: list(ours.segments(text, Options(symbols=False)))
 
 
-def normaliser() -> Run:
+def normaliser() -> Callable[[str], str]:
     from worker.text.normalise import Normaliser
 
     return Normaliser().spoken
+
+
+def readings_alone() -> Run:
+    """Readings of sentences whose words are given."""
+    reader, cut = _reader()
+    say = normaliser()
+    words = {line: [cut(spoken) for spoken in _spoken(line, say)] for line in _lines()}
+    return lambda text: [reader(*given) for given in words[text]]
+
+
+def words_and_readings() -> Run:
+    """What the libraries for readings do: spoken sentences in, words found on the way."""
+    reader, cut = _reader()
+    say = normaliser()
+    said = {line: _spoken(line, say) for line in _lines()}
+    return lambda text: [reader(*cut(spoken)) for spoken in said[text]]
+
+
+def _lines() -> list[str]:
+    return SENTENCES.read_text(encoding="utf-8").splitlines()
+
+
+def _spoken(line: str, say: Callable[[str], str]) -> list[str]:
+    from worker.text.split import sentences
+
+    text = clean(line).text
+    return [say(text[s.start : s.end]) for s in sentences(text)]
+
+
+def _reader() -> tuple[Callable[..., object], Callable[[str], tuple[str, object]]]:
+    from worker.text.g2p import Reader
+    from worker.text.words import Segmenter
+
+    segmenter = Segmenter()
+    return Reader(segmenter, {}).readings, lambda spoken: (spoken, segmenter.words(spoken))
 
 
 def wetext() -> Run:
@@ -105,14 +140,16 @@ ENTRIES: dict[str, tuple[str, str, Callable[[], Run]]] = {
     "cn2an": ("numbers only", "cn2an", cn2an),
     "jieba posseg": ("words", "jieba", jieba_words),
     "rjieba": ("words", "rjieba", rjieba_words),
-    "pypinyin": ("readings", "pypinyin", pypinyin),
+    "ttsfarm, words to readings": ("readings, words given", "worker", readings_alone),
+    "ttsfarm, text to readings": ("words and readings", "worker", words_and_readings),
+    "pypinyin": ("words and readings", "pypinyin", pypinyin),
     "g2pM": ("readings", "g2pM", g2pm),
 }
 
 
 def measure(name: str, seconds: float) -> dict[str, float]:
     """Runs one entry in this process: load time, memory, speed."""
-    lines = SENTENCES.read_text(encoding="utf-8").splitlines()
+    lines = _lines()
     before_s = time.perf_counter()
     run = ENTRIES[name][2]()
     run(lines[0])

@@ -104,7 +104,7 @@ class Reader:
 
     def readings(self, spoken: str, words: Sequence[Word]) -> list[str]:
         """A reading such as `hao3` for each character of `spoken`; "" where there is none."""
-        words = [part for word in words for part in self._known_parts(word)]
+        words = self._known_parts(words)
         said = [""] * len(spoken)
         open_at: list[int] = []
         for i, word in enumerate(words):
@@ -114,18 +114,18 @@ class Reader:
         self._ask_model(spoken, said, open_at)
         return said
 
-    def _known_parts(self, word: Word) -> Sequence[Word]:
+    def _known_parts(self, words: Sequence[Word]) -> Sequence[Word]:
         """A word the segmenter guessed comes apart, so that rules see what stands beside a
         polyphone: 太重, 他长. Names and listed words stay whole."""
-        text = word.text
-        if not 2 <= len(text) <= 3 or word.kind is not WordKind.HANZI:
-            return (word,)
-        if word.tag[:1] in ("n", "w") or self._is_known(text):
-            return (word,)
-        return [
-            Word(text=char, start=word.start + i, kind=word.kind, tag=word.tag)
-            for i, char in enumerate(text)
-        ]
+        found: list[Word] = []
+        for word in words:
+            text, start, kind, tag = word
+            guessed = 2 <= len(text) <= 3 and kind is WordKind.HANZI
+            if guessed and tag[:1] not in ("n", "w") and not self._is_known(text):
+                found += [Word(char, start + i, kind, tag) for i, char in enumerate(text)]
+            else:
+                found.append(word)
+        return found
 
     def _look_up(self, word: str) -> bool:
         known = self._segmenter.has_word(word) or word in self._custom
@@ -134,8 +134,10 @@ class Reader:
     def _word(self, words: Sequence[Word], i: int, said: list[str], open_at: list[int]) -> None:
         word = words[i]
         text, start = word.text, word.start
-        known = self._custom.get(text) or self._surnames.reading(words, i)
-        if known is None and len(text) > 1:
+        known = self._custom.get(text)
+        if not known and (text in self._surnames.characters or text[0] == "姓"):
+            known = self._surnames.reading(words, i)
+        if not known and len(text) > 1:
             known = self._listed(text)
         if known:
             said[start : start + len(text)] = known
@@ -149,7 +151,7 @@ class Reader:
             open_at += [start + at for at in places]
         if word.tag == "m" and text[-1] == "行" and len(text) > 1:
             said[word.end - 1] = polyphone_rules.row(words, i)
-        head = self._surnames.head(word)
+        head = self._surnames.head(word) if word.tag[:2] == "nr" else None
         if head and not (self._lexicon.has_phrase(text) or self._lexicon.has_phrase(text[:2])):
             said[start] = head
 

@@ -11,6 +11,7 @@ class Surnames:
 
     def __init__(self) -> None:
         self._readings = {row[0]: row[1:] for row in tables.words("g2p.tsv", "surname")}
+        self.characters = frozenset(name for name in self._readings if len(name) == 1)
         self._not_names = tables.words("g2p.tsv", "surname_not")
 
     def reading(self, words: Sequence[Word], i: int) -> tuple[str, ...] | None:

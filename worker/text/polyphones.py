@@ -81,7 +81,7 @@ class PolyphoneModel:
         opened, taken = gates[: 3 * size], gates[3 * size :]
         enter, keep, leave = opened[:size], opened[size : 2 * size], opened[2 * size :]
         for state, step, following in zip(outputs, steps, outputs[1:], strict=False):
-            np.matmul(state, self._recurrent, out=gates)
+            state.dot(self._recurrent, out=gates)
             np.add(step, gates, out=gates)
             np.tanh(gates, out=gates)
             np.multiply(opened, _HALF, out=opened)

@@ -25,14 +25,16 @@ class Group(NamedTuple):
 
 
 def groups(words: Sequence[Word], syllables: Callable[[Word], int]) -> list[Group]:
-    """The prosodic words of a segment; the last one's level is 4. `syllables` counts a word's.
+    """The prosodic words of a segment; the last one's level is 4. `syllables` counts a word's
+    that is not Chinese.
 
     Words without syllables must not be among `words`; marks and spaces may.
     """
     spoken, gaps = _gaps(words)
     if not spoken:
         return []
-    sizes = [syllables(word) for word in spoken]
+    hanzi = WordKind.HANZI
+    sizes = [len(word.text) if word.kind is hanzi else syllables(word) for word in spoken]
     _join(spoken, gaps, sizes)
     _phrase(spoken, gaps, sizes)
     gaps[-1] = 4
@@ -84,6 +86,9 @@ def _join(spoken: Sequence[Word], gaps: list[int], sizes: Sequence[int]) -> None
 def _belong(spoken: Sequence[Word], i: int, size: int, following: int) -> bool:
     left, right = spoken[i], spoken[i + 1]
     if left.kind is WordKind.LATIN or right.kind is WordKind.LATIN or left.end != right.start:
+        return False
+    if size + following > _LONGEST_WORD + 1 and right.tag[:2] != "nr":
+        # Only the parts of a name may be longer.
         return False
     if right.text in tables.word_set("prosody.tsv", "particle"):
         return size + following <= _LONGEST_WORD + 1

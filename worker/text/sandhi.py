@@ -82,8 +82,13 @@ class Sandhi:
 
     def _neutral(self, words: Sequence[Word], i: int, said: list[str]) -> None:
         word = words[i]
-        text, last = word.text, word.end - 1
-        if len(text) > 1 and text[-1] == "里" and said[last] == "li5":
+        text = word.text
+        if len(text) == 1:
+            if text in self._light and i and words[i - 1].kind is WordKind.HANZI:
+                self._neutral_after(words[i - 1], word, said)
+            return
+        last = word.end - 1
+        if text[-1] == "里" and said[last] == "li5":
             _raise_third(said, last - 1)
         elif len(text) == 2 and text[0] == text[1] and self._is_doubled(word):
             said[last] = neutral(said[last])
@@ -120,7 +125,7 @@ class Sandhi:
         prosodic word of one syllable and its neighbour, never across a phrase break."""
         for group in groups:
             for word in group.words:
-                if word.kind is WordKind.HANZI and len(word.text) > 1:
+                if len(word.text) > 1 and word.kind is WordKind.HANZI:
                     self._inner_thirds(word, said)
         for k, group in enumerate(groups):
             for left, right in pairwise(group.words):

@@ -217,7 +217,7 @@ class Speaker:
                 said[begin:end] = element.readings
         fixed = {b: e for b, _, e in spoken.fixed if e.syllables or e.readings}
         usable, missing = self._usable(words, spoken, said)
-        groups = prosody.groups(usable, lambda w: self._size(w, fixed))
+        groups = prosody.groups(usable, lambda w: self._latin_size(w, fixed))
         free = [w for w in usable if w.start not in fixed] if fixed else usable
         self._sandhi.apply(spoken.text, free, groups, said)
         for begin, end, element in spoken.fixed:
@@ -228,7 +228,10 @@ class Speaker:
         for group in groups:
             found: list[Syllable] = []
             for word in group.words:
-                found += filter(None, self._syllables(word, sounds, fixed))
+                if word.kind is WordKind.HANZI and not fixed:
+                    found += filter(None, sounds[word.start : word.start + len(word.text)])
+                else:
+                    found += filter(None, self._syllables(word, sounds, fixed))
             spoken_words.append(SpokenWord(syllables=tuple(found), level=group.level))
         line = symbols.line(spoken_words, style)
         return line, _source_pinyin(spoken, words, said), missing
@@ -242,21 +245,22 @@ class Speaker:
         missing: list[tuple[int, int]] = []
         for word in words:
             if word.kind is WordKind.HANZI:
-                its = sounds[word.start : word.end]
+                its = sounds[word.start : word.start + len(word.text)]
                 if not all(its):
                     lacking = [i for i, sound in enumerate(its, word.start) if not sound]
                     missing += [spoken.origins[i] for i in lacking]
                     if not any(its):
                         continue
-            usable += breathed(word)
+            if word.tag == "m":
+                usable += breathed(word)
+            else:
+                usable.append(word)
         return usable, missing
 
-    def _size(self, word: Word, fixed: Mapping[int, Fixed]) -> int:
-        if word.kind is WordKind.LATIN:
-            element = fixed.get(word.start)
-            syllables = element.syllables if element else None
-            return len(syllables or self._english.syllables(word.text))
-        return len(word.text)
+    def _latin_size(self, word: Word, fixed: Mapping[int, Fixed]) -> int:
+        element = fixed.get(word.start)
+        syllables = element.syllables if element else None
+        return len(syllables or self._english.syllables(word.text))
 
     def _syllables(
         self, word: Word, sounds: Sequence[Syllable | None], fixed: Mapping[int, Fixed]

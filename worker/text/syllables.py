@@ -5,9 +5,8 @@ reading a character has is decided in `g2p`, its surface tone in `sandhi`.
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from worker.text import tables
 
@@ -30,8 +29,7 @@ _CACHED: Final = 8192
 _READING: Final = re.compile(r"([a-zê]+?)(r?)([1-5])")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Syllable:
+class Syllable(NamedTuple):
     """Phones that share a tone; `tone` is `tone0` to `tone5`, `place` an index into the words."""
 
     phones: tuple[str, ...]

@@ -45,19 +45,20 @@ def line(words: Iterable[SpokenWord], style: Style) -> str:
     found: list[str] = []
     for word in words:
         last = len(word.syllables) - 1
-        for i, syllable in enumerate(word.syllables):
-            found.append(_units(syllable.phones, syllable.tone, i == 0, i == last, tail))
+        found += [
+            _units(syllable, i == 0, i == last, tail) for i, syllable in enumerate(word.syllables)
+        ]
         found.append(f"{{#{word.level}{pause_tail}")
     return " ".join(found)
 
 
 # The Chinese syllables of a style are some thousands, each at up to four places in a word.
 @lru_cache(maxsize=8192)
-def _units(phones: tuple[str, ...], tone: str, first: bool, last: bool, tail: str) -> str:
+def _units(syllable: Syllable, first: bool, last: bool, tail: str) -> str:
     """The symbols of one syllable; `first` and `last` are its places in the word."""
     return " ".join(
-        f"{{{phone}${tone}${flag}${word}{tail}"
-        for phone, flag, word in _flags(phones, first=first, last=last)
+        f"{{{phone}${syllable.tone}${flag}${word}{tail}"
+        for phone, flag, word in _flags(syllable.phones, first=first, last=last)
     )
 
 

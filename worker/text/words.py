@@ -94,12 +94,12 @@ class Segmenter:
     def _text(self, text: str, at: int, found: list[Word]) -> None:
         for match in _TOKEN.finditer(text):
             kind = _KINDS[match.lastgroup or ""]
+            start = at + match.start()
             if kind is WordKind.HANZI:
-                self._cut(match.group(), at + match.start(), found)
+                self._cut(match.group(), start, found)
             else:
                 tag = "eng" if kind is WordKind.LATIN else ""
-                start = at + match.start()
-                found.append(Word(text=match.group(), start=start, kind=kind, tag=tag))
+                found.append(Word(match.group(), start, kind, tag))
 
     def _corrected(self, word: str, tag: str) -> list[tuple[str, str]]:
         """A word of jieba's; the few it lists that are two words come apart."""

@@ -2,7 +2,6 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from worker.text import tables
@@ -36,8 +35,7 @@ _FAMILIES: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """Part of a sentence and what is said for it.
 
     `start` and `end` are offsets into the cleaned sentence. `plain`: character for character.
