@@ -18,17 +18,9 @@ JOB_TERMINAL = frozenset(
 JOB_ACTIVE = frozenset(JobStatus) - JOB_TERMINAL
 
 
-class UnitStatus(StrEnum):
+class UnitKind(StrEnum):
     """A unit is one claimable piece of a job: its plan, a segment, or its assembly."""
 
-    DUE = "due"
-    CLAIMED = "claimed"
-    WAITING = "waiting"  # for its retry time
-    DONE = "done"
-    FAILED = "failed"
-
-
-class UnitKind(StrEnum):
     PLAN = "plan"
     SEGMENT = "segment"
     ASSEMBLE = "assemble"

@@ -10,7 +10,6 @@ LATIN: Final = "A-Za-z\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f"
 
 HANZI_CHAR: Final = re.compile(f"[{HANZI}]")
 HANZI_RUN: Final = re.compile(f"[{HANZI}]+")
-LATIN_CHAR: Final = re.compile(f"[{LATIN}]")
 LATIN_RUN: Final = re.compile(f"[{LATIN}]+")
 
 # What counts as one or more syllables when a sentence's length is estimated before it is read.
@@ -25,11 +24,6 @@ def is_hanzi(char: str) -> bool:
     """Whether `char` is a Chinese character, `〇` included."""
     # The comparison answers for nearly all, at a fraction of the pattern's time.
     return "\u4e00" <= char <= "\u9fff" or HANZI_CHAR.match(char) is not None
-
-
-def is_latin(char: str) -> bool:
-    """Whether `char` is a Latin letter, accented ones included."""
-    return bool(char) and LATIN_CHAR.match(char) is not None
 
 
 def is_spoken(char: str) -> bool:

@@ -48,10 +48,6 @@ class SyllableTable:
         # The phones of a reading such as `hao3` or `huar1`, None when it is no syllable.
         self.syllable = lru_cache(maxsize=_CACHED)(self._make)
 
-    def has(self, key: str) -> bool:
-        """Whether the model's table has the base syllable `key`."""
-        return key in self.keys
-
     def _make(self, reading: str) -> Syllable | None:
         tone = reading[-1:]
         base = reading[:-1]
