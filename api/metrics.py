@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 from api.guards import WaitSlots
 from shared.deliveries import DeliveryStore
 from shared.errors import StateStoreFull, StateStoreUnavailable
-from shared.presence import LaneState, PresenceStore
+from shared.presence import LaneState, PresenceStore, StoreMemory
 
 LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
@@ -80,8 +80,17 @@ def _lane_families() -> dict[str, GaugeMetricFamily]:
     }
 
 
+def _memory_families(memory: StoreMemory) -> Iterator[Metric]:
+    used = "Memory Redis holds"
+    yield GaugeMetricFamily("ttsfarm_state_store_memory_bytes", used, value=memory.used_bytes)
+    limit = "Memory at which Redis refuses work: its maxmemory, else the machine's"
+    yield GaugeMetricFamily(
+        "ttsfarm_state_store_memory_limit_bytes", limit, value=memory.limit_bytes
+    )
+
+
 class FarmCollector(Collector):
-    """Reads the lanes and deliveries at each scrape: three calls to Redis whatever the load."""
+    """Reads the lanes and deliveries at each scrape: four calls to Redis whatever the load."""
 
     def __init__(self, presence: PresenceStore, deliveries: DeliveryStore) -> None:
         self._presence = presence
@@ -90,6 +99,7 @@ class FarmCollector(Collector):
     def describe(self) -> Iterator[Metric]:
         """The families without samples, so that registering asks nothing of Redis."""
         yield from _lane_families().values()
+        yield from _memory_families(StoreMemory(used_bytes=0, limit_bytes=0))
         yield from self._others(workers=[], counts={}, up=True)
 
     def collect(self) -> Iterator[Metric]:
@@ -98,10 +108,12 @@ class FarmCollector(Collector):
             lanes = self._presence.lanes()
             workers = [worker.ready for worker in self._presence.workers()]
             counts = self._deliveries.counts()
+            memory = self._presence.memory()
         except (StateStoreUnavailable, StateStoreFull):
             yield from self._others(workers=[], counts={}, up=False)
             return
         yield from self._lanes(lanes)
+        yield from _memory_families(memory)
         yield from self._others(workers=workers, counts=counts, up=True)
 
     def _lanes(self, lanes: list[LaneState]) -> Iterator[Metric]:

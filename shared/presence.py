@@ -37,6 +37,14 @@ class KnownVoice:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StoreMemory:
+    """What Redis holds, and where it begins to refuse: its own limit, else the machine's."""
+
+    used_bytes: int
+    limit_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class LaneState:
     """One voice's lane: units due by class, age of the oldest head, units claimed."""
 
@@ -112,6 +120,13 @@ class PresenceStore:
             KnownVoice(voice=_read_voice(json.loads(text)), ready_workers=ready.get(name, 0))
             for name, text in sorted(records.items())
         ]
+
+    def memory(self) -> StoreMemory:
+        """How full Redis is."""
+        with state_store():
+            found = self._scripts.client.info("memory")
+        limit_bytes = found.get("maxmemory") or found.get("total_system_memory", 0)
+        return StoreMemory(used_bytes=found["used_memory"], limit_bytes=limit_bytes)
 
     def lanes(self) -> list[LaneState]:
         """Every lane that ever had work or a worker, by voice."""

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from shared.schemas import Claim
+
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 RATIOS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1, 2, 5)
 
@@ -28,6 +30,12 @@ class WorkerMetrics:
             "ttsfarm_attempts",
             "Attempts at units by kind and outcome",
             ["voice", "kind", "outcome"],
+            registry=self.registry,
+        )
+        self.failures = Counter(
+            "ttsfarm_failures",
+            "Attempts at units that failed, by kind and the error's code",
+            ["voice", "kind", "code"],
             registry=self.registry,
         )
         self.unit_seconds = Histogram(
@@ -77,6 +85,10 @@ class WorkerMetrics:
         self.audio_seconds.labels(voice).inc(audio_s)
         if audio_s > 0:
             self.real_time_factor.labels(voice).observe(synthesis_s / audio_s)
+
+    def failed(self, claim: Claim, code: str) -> None:
+        """An attempt at a unit failed."""
+        self.failures.labels(claim.request.voice, claim.kind, code).inc()
 
     def serve(self, port: int, host: str = "127.0.0.1") -> None:
         """Answer scrapes on `port` from a thread of this process."""

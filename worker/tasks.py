@@ -314,6 +314,7 @@ class Bench:
 
     def _fail(self, claim: Claim, error: FarmError) -> None:
         log.warning("failed: %s", error.code, extra={"unit": claim.unit, "job": claim.job})
+        self._t.metrics.failed(claim, error.code)
         jitter = random.random()  # noqa: S311  # spreads retries, keeps no secret
         self._report(claim, lambda: self._t.work.fail(claim, error, jitter=jitter))
 
@@ -328,5 +329,7 @@ class Bench:
 
     def _settle_failed(self, error: FarmError) -> None:
         log.warning("failed: %s", error.code)
+        for claim in self._t.heartbeat.unsettled():
+            self._t.metrics.failed(claim, error.code)
         jitter = random.random()  # noqa: S311  # spreads retries, keeps no secret
         self._settle(lambda claim: self._t.work.fail(claim, error, jitter=jitter))
