@@ -1,0 +1,175 @@
+"""The Kubernetes manifests: what kustomize makes of them is valid, hardened and fits the farm."""
+
+import json
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from shared.settings import Settings
+
+DEPLOY = Path(__file__).parents[1] / "deploy"
+K8S = DEPLOY / "k8s"
+PLACES = ("base", "overlays/small", "overlays/production")
+# The oldest and the newest Kubernetes that get fixes.
+VERSIONS = ("1.33", "1.37")
+CHECK_SCALED_OBJECT = """
+import { readFileSync } from "node:fs";
+import { ScaledObject } from "@kubernetes-models/keda/keda.sh/v1alpha1";
+new ScaledObject(JSON.parse(readFileSync(0, "utf8"))).validate();
+"""
+
+Manifest = dict[str, Any]
+
+
+def part(what: str, found: str | None) -> str:
+    """`found`, or the test ends: in CI as a failure, elsewhere with the reason."""
+    if found is None and os.environ.get("CI"):
+        pytest.fail(f"no {what} on this machine, and CI needs one")
+    if found is None:
+        pytest.skip(f"no {what} on this machine")
+    return found
+
+
+@cache
+def build(place: str) -> list[Manifest]:
+    command = [part("kubectl", shutil.which("kubectl")), "kustomize", str(K8S / place)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "deprecated" not in done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def of_kind(place: str, *kinds: str) -> list[Manifest]:
+    return [one for one in build(place) if one["kind"] in kinds]
+
+
+def pods(place: str) -> list[tuple[str, Manifest]]:
+    """Every pod template, by the name of what makes it."""
+    made = of_kind(place, "Deployment", "StatefulSet", "Job")
+    return [(one["metadata"]["name"], one["spec"]["template"]) for one in made]
+
+
+def name_of(template: Manifest) -> str:
+    return str(template["metadata"]["labels"]["app.kubernetes.io/name"])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("place", PLACES)
+def test_every_manifest_fits_the_official_schema(place: str, version: str) -> None:
+    for manifest in build(place):
+        if manifest["kind"] != "ScaledObject":  # KEDA's own, below
+            kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_a_misspelt_field_would_be_found() -> None:
+    (service, *_) = of_kind("base", "Service")
+    wrong = {**service, "spec": {**service["spec"], "selektor": {}}}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(wrong, VERSIONS[0], strict=True)
+
+
+def test_the_scaled_object_fits_kedas_schema() -> None:
+    modules = part("npm package of KEDA's schema", os.environ.get("TTSFARM_TEST_KEDA"))
+    script = Path(modules) / "check.mjs"
+    script.write_text(CHECK_SCALED_OBJECT, "utf-8")
+    (scaled,) = of_kind("overlays/production", "ScaledObject")
+    broken = json.loads(json.dumps(scaled))
+    broken["spec"]["triggers"][0]["metadata"]["threshold"] = 15  # must be text
+    for given, fits in ((scaled, True), (broken, False)):
+        command = [part("node", shutil.which("node")), str(script)]
+        done = subprocess.run(
+            command, input=json.dumps(given), capture_output=True, text=True, check=False
+        )
+        assert (done.returncode == 0) is fits, done.stderr
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_pod_is_hardened_and_bounded(place: str) -> None:
+    for name, template in pods(place):
+        spec = template["spec"]
+        (container,) = spec["containers"]
+        assert spec["automountServiceAccountToken"] is False, name
+        assert spec["securityContext"]["runAsNonRoot"] is True, name
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, name
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }, name
+        assert container["resources"]["limits"]["memory"], name
+        assert ":" in container["image"], "an image without a tag is another one tomorrow"
+        assert not container["image"].endswith(":latest"), name
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_what_runs_for_long_is_probed_and_survives_a_drain(place: str) -> None:
+    budgets = {
+        one["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]
+        for one in of_kind(place, "PodDisruptionBudget")
+    }
+    for name, template in pods(place):
+        if name in ("prepare-store", "prometheus", "grafana"):  # ends by itself, or is no loss
+            continue
+        assert "readinessProbe" in template["spec"]["containers"][0], name
+        assert name_of(template) in budgets, name
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_services_and_policies_point_at_pods_and_ports_that_exist(place: str) -> None:
+    ports = {
+        name_of(template): {p["name"] for p in template["spec"]["containers"][0].get("ports", ())}
+        for _, template in pods(place)
+    }
+    for service in of_kind(place, "Service"):
+        names = ports[service["spec"]["selector"]["app.kubernetes.io/name"]]
+        assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
+    for policy in of_kind(place, "NetworkPolicy"):
+        chosen = policy["spec"]["podSelector"].get("matchLabels", {})
+        assert set(chosen.values()) <= set(ports), policy["metadata"]["name"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_every_setting_given_is_one_the_farm_has(place: str) -> None:
+    known = {f"TTSFARM_{name.upper()}" for name in Settings.model_fields}
+    given = {
+        name
+        for config in of_kind(place, "ConfigMap")
+        for name in config["data"]
+        if name.startswith("TTSFARM")
+    }
+    for _, template in pods(place):
+        env = template["spec"]["containers"][0].get("env", ())
+        given |= {one["name"] for one in env if one["name"].startswith("TTSFARM")}
+    assert given
+    assert given <= known
+
+
+def test_workers_scale_by_rules_that_prometheus_has() -> None:
+    rules = yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text("utf-8"))
+    records = {rule.get("record") for group in rules["groups"] for rule in group["rules"]}
+    (scaled,) = of_kind("overlays/production", "ScaledObject")
+    queries = " ".join(trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"])
+    used = {word for word in queries.replace("(", " ").replace(")", " ").split() if ":" in word}
+    assert used == {"ttsfarm:lane_waiting_seconds", "ttsfarm:lane_depth", "ttsfarm:lane_claimed"}
+    assert used <= records
+    (worker,) = (
+        one
+        for one in of_kind("overlays/production", "Deployment")
+        if one["metadata"]["name"] == "worker"
+    )
+    assert "replicas" not in worker["spec"]
+
+
+def test_production_has_no_store_of_its_own_and_a_model() -> None:
+    made = {one["metadata"]["name"] for one in build("overlays/production")}
+    assert "minio" not in made
+    assert "prepare-store" not in made
+    assert {"prometheus", "grafana", "models"} <= made
+    assert {"minio", "prepare-store"} <= {one["metadata"]["name"] for one in build("base")}
