@@ -211,11 +211,12 @@ class TokenVerifier:
                 leeway=settings.jwt_leeway_s,
                 options={"require": claims, "enforce_minimum_key_length": True},
             )
+            return self._read(values)
         except jwt.PyJWTError as error:
             raise Unauthorized(_reason(error)) from error
-        except (ValueError, TypeError, RecursionError) as error:  # of claims no issuer makes
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            # Claims such as no issuer makes: an infinite time, a lone surrogate.
             raise Unauthorized("The token can not be read.") from error
-        return self._read(values)
 
     def _read(self, values: dict[str, Any]) -> Claims:
         given = values[self._settings.jwt_tenant_claim]
@@ -228,7 +229,9 @@ class TokenVerifier:
             )
         scopes = values.get(self._settings.jwt_scope_claim, "")
         names = scopes.split() if isinstance(scopes, str) else scopes
-        listed = [name for name in names if isinstance(name, str)] if names else []
+        listed = (
+            [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+        )
         subject = values.get("sub")
         return Claims(
             tenant=tenant,

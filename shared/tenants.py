@@ -20,7 +20,7 @@ from shared.records import pairs
 
 DEFAULT_TENANT = "default"
 # No colon: a tenant's name is part of Redis keys, and must not run into what stands beside it.
-TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._%@~-]{0,127}\Z")
+TENANT = re.compile(r"[A-Za-z0-9%][A-Za-z0-9._%@~-]{0,127}\Z")
 KEY = re.compile(r"ttsfarm_([0-9a-f]{12})_[0-9a-f]{64}\Z")
 
 
