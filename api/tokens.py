@@ -227,17 +227,18 @@ class TokenVerifier:
                 f"The token's claim {self._settings.jwt_tenant_claim} must name a tenant in 1 to "
                 "128 characters, the first a letter or digit."
             )
-        scopes = values.get(self._settings.jwt_scope_claim, "")
-        names = scopes.split() if isinstance(scopes, str) else scopes
-        listed = (
-            [name for name in names if isinstance(name, str)] if isinstance(names, list) else []
-        )
         subject = values.get("sub")
         return Claims(
             tenant=tenant,
             subject=subject if isinstance(subject, str) else tenant,
-            scopes=known_scopes(listed),
+            scopes=known_scopes(_words(values.get(self._settings.jwt_scope_claim))),
         )
+
+
+def _words(claim: Any) -> list[str]:
+    """The words of a claim, which is a list of them or has spaces between them."""
+    words = claim.split() if isinstance(claim, str) else claim
+    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
 
 
 def _reason(error: jwt.PyJWTError) -> str:
