@@ -81,9 +81,8 @@ def test_a_preflight_is_answered_without_a_key() -> None:
     assert answer.status_code == 200
     assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
-    foreign = client.options(
-        "/v1/jobs", headers={"Origin": "https://evil.example.com", **PREFLIGHT}
-    )
+    stranger = {"Origin": "https://evil.example.com", **PREFLIGHT}
+    foreign = client.options("/v1/jobs", headers=stranger)
     assert "Access-Control-Allow-Methods" not in foreign.headers
 
 
@@ -94,7 +93,7 @@ def test_a_refusal_can_be_read_by_the_page_too() -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-@pytest.mark.parametrize("origins", ["app.example.com", "https://app.example.com/", "ftp://x", "null"])  # fmt: skip
+@pytest.mark.parametrize("origins", ["app.example.com", "https://app.example.com/", "null"])
 def test_what_is_no_origin_is_refused_at_start(origins: str) -> None:
     with pytest.raises(WrongSetting, match="TTSFARM_CORS_ORIGINS"):
         client_of(cors_origins=origins)
