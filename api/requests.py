@@ -19,6 +19,7 @@ DAY_S = 86_400
 MAX_METADATA = 16
 MAX_METADATA_NAME = 64
 MAX_METADATA_VALUE = 256
+MOST_FAULTS = 50
 # Tab, line feed and carriage return are the only controls a text needs.
 UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 PRINTABLE = re.compile(r"[\x21-\x7e]{1,255}\Z")
@@ -108,15 +109,20 @@ def describe(field: str, value: object) -> str:
 
 
 def raise_faults(faults: list[Fault]) -> None:
-    """Raise the one fault's own error, or an `InvalidRequest` that lists them all."""
+    """Raise the one fault's own error, or an `InvalidRequest` that lists the first of them.
+
+    Of all of them, a body of nothing but faults would get an answer many times its size.
+    """
     if not faults:
         return
     if len(faults) == 1 and faults[0].error:
         raise faults[0].error
-    names = ", ".join(dict.fromkeys(fault.field for fault in faults))
+    told = faults[:MOST_FAULTS]
+    names = ", ".join(dict.fromkeys(fault.field for fault in told))
+    more = ", ..." if len(faults) > len(told) else ""
     raise InvalidRequest(
-        f"{len(faults)} fault{'s' * (len(faults) > 1)} in: {names}.",
-        errors=[fault.view() for fault in faults],
+        f"{len(faults)} fault{'s' * (len(faults) > 1)} in: {names}{more}.",
+        errors=[fault.view() for fault in told],
     )
 
 

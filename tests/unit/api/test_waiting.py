@@ -2,7 +2,7 @@
 
 import pytest
 
-from api.guards import WaitSlots
+from api.waiting import WaitSlots
 from shared.errors import Unavailable
 
 
