@@ -4,7 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from flask import Flask, Response, g, request
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -27,9 +27,10 @@ from api.routes.queue import queue
 from api.routes.voices import voices
 from api.routes.web import web
 from api.routes.webhooks import webhooks
-from api.voices import VoiceDirectory
+from api.voices import VoiceDirectory, read_offer
 from api.waiting import WaitSlots
 from shared.addresses import AddressGuard, check_url
+from shared.aliases import AliasStore
 from shared.bells import BackgroundBells, celery_app
 from shared.connection import Scripts, connect
 from shared.deliveries import DeliveryStore
@@ -70,6 +71,7 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
     slots = WaitSlots(settings.api_threads)
     metrics = ApiMetrics(slots)
     metrics.registry.register(FarmCollector(presence, deliveries))
+    offer = partial(read_offer, presence, AliasStore(scripts))
     keys = FarmKeys(scripts)
     guard = AddressGuard.parse(settings.webhook_allow)
     return Farm(
@@ -83,7 +85,7 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
         store=store,
         open_links=cache(lambda: Links(settings, keys.link_secret(), store)),
         bells=BackgroundBells(celery_app(settings)),
-        voices=VoiceDirectory(presence.voices, settings.default_voice),
+        voices=VoiceDirectory(offer, settings.default_voice),
         slots=slots,
         metrics=metrics,
         check_address=lambda url: check_url(url, guard),

@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "api.commands.jobs",
     "cancel": "api.commands.jobs",
     "voices": "api.commands.voices",
+    "alias": "api.commands.alias",
     "keys": "api.commands.keys",
     "doctor": "api.commands.doctor",
     "serve": "api.commands.serve",

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
+from api.voices import Found
 from shared.errors import FarmError, InvalidRequest, RequestError, TextTooLong, UnknownEmotion
 from shared.formats import allowed_rates
 from shared.schemas import AudioFormat, JobRequest, Priority, Voice, WebhookEvent
@@ -86,7 +87,7 @@ class Rules:
     """
 
     settings: Settings
-    find_voice: Callable[[str | None], Voice]
+    find_voice: Callable[[str | None], Found]
     check_address: Callable[[str], object]
 
 
@@ -184,9 +185,9 @@ def _voice_faults(values: Mapping[str, Any], rules: Rules) -> Iterator[Fault]:
         return
     field = "voice"
     try:
-        voice = rules.find_voice(values["voice"])
+        found = rules.find_voice(values["voice"])
         field = "emotion"
-        find_emotion(voice, values.get("emotion"))
+        find_emotion(found.voice, values.get("emotion"))
     except RequestError as error:
         known = error.details.get("emotions") or error.details.get("voices") or []
         yield Fault(
@@ -274,10 +275,12 @@ def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
     raise_faults(faults)
     if body is None:
         raise InvalidRequest
-    voice = rules.find_voice(body.voice)
+    found = rules.find_voice(body.voice)
+    voice = found.voice
     request = JobRequest(
         text_type="text" if body.ssml is None else "ssml",
         voice=voice.name,
+        alias=found.asked if found.asked != voice.name else None,
         emotion=find_emotion(voice, body.emotion),
         emotion_intensity=body.emotion_intensity,
         speed=body.speed,

@@ -2,8 +2,9 @@
 
 from pydantic import Field
 
+from api.voices import Offer
 from shared.deliveries import Delivery
-from shared.presence import KnownVoice, LaneState, WorkerPresence
+from shared.presence import LaneState, WorkerPresence
 from shared.states import DeliveryStatus
 from shared.views import JobView, View, timestamp
 
@@ -22,6 +23,9 @@ class VoiceView(View):
     revision: str
     description: str
     ready_workers: int
+    alias_of: dict[str, int] = Field(
+        description="For an alias, the voices it stands for and their weights"
+    )
     default: bool = Field(description="Whether a job that names no voice gets this one")
 
 
@@ -139,19 +143,21 @@ class ArticleFailure(View):
     msg: str
 
 
-def voice_view(known: KnownVoice, default: str | None) -> VoiceView:
-    """A voice as callers see it."""
-    voice = known.voice
+def voice_view(name: str, offer: Offer, default: str | None) -> VoiceView:
+    """A voice, or an alias with what its first voice can do, as callers see it."""
+    targets = [known for known, _ in offer.targets(name)]
+    voice = targets[0].voice
     return VoiceView(
-        name=voice.name,
+        name=name,
         engine=voice.engine,
         language=voice.language,
         emotions=list(voice.emotions),
         sample_rate=voice.sample_rate_hz,
         revision=voice.revision,
         description=voice.description,
-        ready_workers=known.ready_workers,
-        default=voice.name == default,
+        ready_workers=sum(known.ready_workers for known in targets),
+        alias_of=dict(offer.aliases.get(name, {})),
+        default=name == default,
     )
 
 

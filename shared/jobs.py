@@ -57,7 +57,7 @@ class JobFilter:
     def matches(self, job: Job) -> bool:
         if self.statuses and job.status not in self.statuses:
             return False
-        if self.voice and job.request.voice != self.voice:
+        if self.voice and self.voice not in (job.request.voice, job.request.alias):
             return False
         return all(job.request.metadata.get(k) == v for k, v in self.metadata.items())
 

@@ -48,12 +48,14 @@ class Voice(Plain):
 class JobRequest(Plain):
     """What was asked, without the text, which is kept beside it.
 
+    `voice` is the one that speaks, `alias` the name it was asked for by where that is another.
     `speed` is a factor, `pitch` semitones, `volume` a gain factor, `sample_rate_hz` None for the
     voice's own. `text_type` says how to read the text.
     """
 
     text_type: Literal["text", "ssml"] = "text"
     voice: str
+    alias: str | None = None
     emotion: str = "neutral"
     emotion_intensity: float = 1.0
     speed: float = 1.0
@@ -69,6 +71,11 @@ class JobRequest(Plain):
     retention_s: int = 86_400
     deadline_s: int | None = None
     cache: bool = True
+
+    @property
+    def asked_voice(self) -> str:
+        """The voice's name as the caller gave it."""
+        return self.alias or self.voice
 
 
 @dataclass(frozen=True, kw_only=True)

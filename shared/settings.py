@@ -136,6 +136,12 @@ class Settings(BaseSettings):
     voices: str = Field(
         default="espeak", description="Engines or voices a worker offers, comma-separated"
     )
+    voice_suffix: str = Field(
+        default="",
+        pattern=r"^(@[A-Za-z0-9._-]{1,32})?$",
+        description="Put behind the names of this worker's voices, such as `@2`, to release a "
+        "revision gradually",
+    )
     models: str = Field(
         default="",
         description="ModelScope Sambert-HifiGAN folders whose voices may be offered, "

@@ -62,7 +62,8 @@ class LinksView(View):
 
 
 class SpeechView(View):
-    voice: str
+    voice: str = Field(description="As it was asked for")
+    lane: str = Field(description="The voice that speaks; another one where `voice` is an alias")
     emotion: str
     emotion_intensity: float
     speed: float
@@ -135,7 +136,8 @@ def _audio(job: Job, links: Links) -> AudioView | None:
 def _speech(job: Job) -> SpeechView:
     given = job.request
     return SpeechView(
-        voice=given.voice,
+        voice=given.asked_voice,
+        lane=given.voice,
         emotion=given.emotion,
         emotion_intensity=given.emotion_intensity,
         speed=given.speed,

@@ -5,6 +5,7 @@ voices never loads torch. To add one: a factory in `ENGINES`, dear ones last.
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -13,6 +14,7 @@ from shared.schemas import Voice
 from shared.settings import Settings
 from worker.audio import gate
 from worker.engine.base import Engine
+from worker.engine.renamed import RenamedEngine
 from worker.text.characters import count_spoken
 from worker.text.frontend import Frontend
 from worker.types import Utterance
@@ -96,7 +98,8 @@ class Voices:
         self._offered: dict[str, Voice] = {}
         for name in filter(None, map(str.strip, settings.voices.split(","))):
             for voice in self._resolve(name):
-                self._offered[voice.name] = voice
+                renamed = replace(voice, name=voice.name + settings.voice_suffix)
+                self._offered[renamed.name] = renamed
         if not self._offered:
             raise EngineUnavailable(
                 f"the setting voices is {settings.voices!r} and names no voice; "
@@ -112,18 +115,22 @@ class Voices:
         return tuple(self._offered.values())
 
     def voice(self, name: str) -> Voice:
-        """An offered voice; raises `EngineUnavailable` for any other."""
-        try:
-            return self._offered[name]
-        except KeyError:
+        """An offered voice, by its name with the suffix or without, as markup may have it.
+
+        Raises `EngineUnavailable` for any other.
+        """
+        voice = self._offered.get(name) or self._offered.get(name + self._settings.voice_suffix)
+        if voice is None:
             offered = ", ".join(self._offered)
             raise EngineUnavailable(
                 f"this worker does not offer the voice {name!r}; it offers {offered}"
-            ) from None
+            )
+        return voice
 
     def engine(self, voice: str) -> Engine:
         """The engine of an offered voice."""
-        return self._engine(self.voice(voice).engine)
+        engine, suffix = self._engine(self.voice(voice).engine), self._settings.voice_suffix
+        return RenamedEngine(engine, suffix) if suffix else engine
 
     def warm(self) -> tuple[Voice, ...]:
         """Load every offered voice and have each say a sentence through the audio gate.

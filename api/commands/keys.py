@@ -7,31 +7,17 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
-from api.commands.options import DEFAULT_DATA_DIR
-from api.doctor import running_farm
-from api.problems import SetupProblem
-from shared.connection import Scripts, connect
-from shared.errors import Unavailable
+from api.commands.direct import farm_redis, in_data_dir
 from shared.limits import Limits
-from shared.settings import settings
 from shared.tenants import DEFAULT_TENANT, TENANT, ApiKey, KeyStore, NewKey, Scope
 from shared.views import timestamp
 
 LIFETIME = re.compile(r"(\d{1,6})([smhd])\Z")
 UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 MOST_NAME = 100
-
-in_data_dir: Callable[[Callable[..., Any]], Callable[..., Any]] = click.option(
-    "--data-dir",
-    type=click.Path(file_okay=False, path_type=Path),
-    default=DEFAULT_DATA_DIR,
-    show_default=True,
-    help="The data directory of a running 'ttsfarm up'; TTSFARM_REDIS_URL goes before it.",
-)
 
 
 @click.group()
@@ -112,22 +98,8 @@ def revoke(data_dir: Path, key_id: str) -> None:
 @contextmanager
 def key_store(data_dir: Path) -> Iterator[tuple[KeyStore, Callable[[], int]]]:
     """The farm's keys and the clock of its Redis; raises `SetupProblem` when it is not there."""
-    chosen = settings()
-    running = running_farm(data_dir)
-    url = chosen.redis_url.get_secret_value()
-    if running is not None and "redis_url" not in chosen.model_fields_set:
-        url = running.redis_url
-    client = connect(url, timeout_s=3.0, retries=1)
-    scripts = Scripts(client)
-    try:
+    with farm_redis(data_dir) as scripts:
         yield KeyStore(scripts), scripts.now_ms
-    except Unavailable as error:
-        raise SetupProblem(
-            f"{error.message}. Start the farm ('ttsfarm up'), name its directory with --data-dir, "
-            "or set TTSFARM_REDIS_URL."
-        ) from error
-    finally:
-        client.close()
 
 
 def _lifetime_ms(given: str) -> int:

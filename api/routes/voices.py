@@ -5,7 +5,6 @@ from flask import Blueprint, Response, jsonify, request
 from api.answers import Operation, current_farm, documented
 from api.queries import check_known
 from api.views import VoiceList, voice_view
-from api.voices import default_voice
 from shared.tenants import Scope
 
 voices = Blueprint("voices", __name__)
@@ -16,6 +15,6 @@ voices = Blueprint("voices", __name__)
 def list_voices() -> Response:
     farm = current_farm()
     check_known(request.args)
-    known = farm.presence.voices()
-    default = default_voice(known, farm.settings.default_voice)
-    return jsonify(voices=[voice_view(voice, default).model_dump() for voice in known])
+    farm.voices.refresh()
+    offer, default = farm.voices.offer, farm.voices.default
+    return jsonify(voices=[voice_view(name, offer, default).model_dump() for name in offer.names])

@@ -93,6 +93,24 @@ class Farm:
 
         return check
 
+    def wait_for_voices(self, *names: str) -> None:
+        """Return when each of these voices has a ready worker."""
+
+        def check() -> bool:
+            voices = self.call("GET", "/v1/voices").json["voices"]
+            return set(names) <= {one["name"] for one in voices if one["ready_workers"]}
+
+        wait_until(check, 60)
+
+    def wait_for_alias(self, name: str, weights: dict[str, int]) -> None:
+        """Return when the API shares the jobs of `name` by `weights`."""
+
+        def check() -> bool:
+            voices = self.call("GET", "/v1/voices").json["voices"]
+            return {one["name"]: one["alias_of"] for one in voices}.get(name) == weights
+
+        wait_until(check, 60)
+
     def signal(self, name: str, number: signal.Signals) -> None:
         """Send a signal to a whole process group: Celery's parent and its child at once."""
         os.killpg(self.children[name].pid, number)

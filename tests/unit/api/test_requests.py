@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from api.requests import Asked, JobBody, Rules, check_idempotency_key, fingerprint, parse_job
-from api.voices import VoiceDirectory
+from api.voices import Offer, VoiceDirectory
 from shared.errors import (
     FarmError,
     ForbiddenAddress,
@@ -37,8 +37,10 @@ def refuse_private(url: str) -> None:
 
 def rules(**settings: Any) -> Rules:
     chosen = Settings(default_voice="fake", max_text_chars=20, **settings)
-    known = [KnownVoice(voice=FAKE, ready_workers=1)]
-    voices = VoiceDirectory(lambda: known, chosen.default_voice)
+    offer = Offer(
+        voices={"fake": KnownVoice(voice=FAKE, ready_workers=1)}, aliases={"one": {"fake": 1}}
+    )
+    voices = VoiceDirectory(lambda: offer, chosen.default_voice)
     return Rules(settings=chosen, find_voice=voices.find, check_address=refuse_private)
 
 
@@ -204,7 +206,7 @@ def test_the_text_itself_never_stands_in_an_error() -> None:
 def test_an_unknown_voice_alone_has_its_own_error_with_the_known_ones() -> None:
     with pytest.raises(UnknownVoice) as caught:
         parse(voice="nobody")
-    assert caught.value.details["voices"] == ["fake"]
+    assert caught.value.details["voices"] == ["fake", "one"]
 
 
 def test_an_unknown_emotion_alone_has_its_own_error_with_the_known_ones() -> None:
@@ -219,8 +221,14 @@ def test_a_private_webhook_address_has_its_own_error() -> None:
     assert "webhook_url" in faults_of(webhook_url="http://127.0.0.1/", speed=9)
 
 
+def test_an_alias_is_kept_beside_the_voice_it_led_to() -> None:
+    assert (parse().request.voice, parse().request.alias) == ("fake", None)
+    asked = parse(voice="one").request
+    assert (asked.voice, asked.alias, asked.asked_voice) == ("fake", "one", "one")
+
+
 def test_without_any_voice_the_farm_is_unavailable() -> None:
-    nobody = VoiceDirectory(list, "fake")
+    nobody = VoiceDirectory(lambda: Offer(voices={}, aliases={}), "fake")
     empty = Rules(settings=Settings(), find_voice=nobody.find, check_address=refuse_private)
     with pytest.raises(NoVoiceReady):
         parse_job({"text": "你好"}, empty)

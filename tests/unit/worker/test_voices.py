@@ -105,3 +105,15 @@ def test_light_voices_load_no_model_library() -> None:
         "sys.exit(sorted({'torch', 'modelscope'} & set(sys.modules)) or None)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_suffix_makes_another_voice_of_the_same_engine() -> None:
+    voices = Voices(Settings(voices="fake", voice_suffix="@2"))
+    assert voices.names() == ("fake@2",)
+    (warm,) = voices.warm()
+    assert (warm.name, warm.engine) == ("fake@2", "fake")
+    said = [Utterance(text="你好")]
+    (renamed,) = voices.engine("fake@2").render("fake@2", said)
+    (own,) = FakeEngine().render("fake", said)
+    assert np.array_equal(renamed.wave.samples, own.wave.samples)
+    assert voices.voice("fake") == warm, "markup names voices without the suffix"
