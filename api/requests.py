@@ -23,6 +23,8 @@ MAX_METADATA_VALUE = 256
 MOST_FAULTS = 50
 # Tab, line feed and carriage return are the only controls a text needs.
 UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# Metadata has one line: it may end up where a line break would begin another.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 PRINTABLE = re.compile(r"[\x21-\x7e]{1,255}\Z")
 
 
@@ -217,11 +219,11 @@ def _metadata_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
         )
     for name, value in pairs.items():
         field = f"metadata.{name[:80]}"
-        if not 1 <= len(name) <= MAX_METADATA_NAME or UNSPEAKABLE.search(name):
-            expected = f"a name has 1 to {MAX_METADATA_NAME} characters, no control characters"
+        if not 1 <= len(name) <= MAX_METADATA_NAME or UNPRINTABLE.search(name):
+            expected = f"a name has 1 to {MAX_METADATA_NAME} characters, no control characters or line breaks"
             yield Fault(field=field, given=describe("metadata", name), expected=expected)
-        if len(value) > MAX_METADATA_VALUE or UNSPEAKABLE.search(value):
-            expected = f"a value has at most {MAX_METADATA_VALUE} characters, no control characters"
+        if len(value) > MAX_METADATA_VALUE or UNPRINTABLE.search(value):
+            expected = f"a value has at most {MAX_METADATA_VALUE} characters, no control characters or line breaks"
             yield Fault(field=field, given=describe("metadata", value), expected=expected)
 
 

@@ -1,10 +1,12 @@
 """Keys over HTTP: who gets in, what a scope allows, and that tenants see only what is theirs."""
 
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import jwt
 import pytest
 from flask import Flask
 from werkzeug.routing import Rule
@@ -222,3 +224,29 @@ def test_no_answer_sets_a_cookie(guarded: Any, owned: Owned) -> None:
     for method, rule in calls(guarded.app):
         answer = ask(guarded, method, owned.path(rule), headers=guarded.headers("b"))
         assert "Set-Cookie" not in answer.headers, rule
+
+
+SECRET = "0123456789abcdef0123456789abcdef"
+
+
+def test_a_token_opens_its_own_tenants_things(make_api: Any) -> None:
+    api = make_api(auth="jwt", jwt_algorithm="HS256", jwt_secret=SECRET)
+
+    def headers(**changes: object) -> dict[str, str]:
+        values = {
+            "sub": "auth0|7",
+            "aud": "ttsfarm",
+            "exp": time.time() + 600,
+            "scope": "submit read",
+        }
+        token = jwt.encode({**values, **changes}, SECRET, "HS256")
+        return {"Authorization": f"Bearer {token}"}
+
+    job = api.submit(headers=headers())
+    assert api.client.get(f"/v1/jobs/{job}", headers=headers()).status_code == 200
+    assert api.client.get(f"/v1/jobs/{job}", headers=headers(sub="auth0|8")).status_code == 404
+    assert api.client.get(f"/v1/jobs/{job}", headers=headers(scope="submit")).status_code == 403
+    assert api.client.get(f"/v1/jobs/{job}", headers=headers(exp=1)).status_code == 401
+    assert api.client.get(f"/v1/jobs/{job}").status_code == 401
+    key = api.headers("auth0%7C7")
+    assert api.client.get(f"/v1/jobs/{job}", headers=key).status_code == 401
