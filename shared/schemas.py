@@ -96,17 +96,13 @@ class SegmentSpec(Plain):
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentResult(Plain):
-    """Where a finished segment's audio lies and how it came out.
-
-    `timings` are `[start, end, start_ms, end_ms]` rows, character offsets into `spoken`.
-    """
+    """Where a finished segment's audio lies and how it came out."""
 
     key: str
     duration_ms: int
     sample_rate_hz: int
     synthesis_ms: int
     worker: str
-    timings: tuple[tuple[int, int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from worker.engine.base import Engine
 from worker.text.characters import count_spoken
 from worker.text.frontend import Frontend, Options
 from worker.text.symbols import Style
-from worker.types import Rendering, Segment, Substitution, Utterance, Wave
+from worker.types import Rendering, Segment, Substitution, TimingRows, Utterance, Wave
 
 MAX_SUBSTITUTIONS = 1000
 # What the request and the markup together may ask of an engine.
@@ -35,7 +35,7 @@ class Rendered:
 
     wave: Wave
     digest: str
-    timings_ms: tuple[tuple[int, int, int, int], ...]
+    timings_ms: TimingRows
 
 
 Outcome = Rendered | FarmError

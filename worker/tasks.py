@@ -216,7 +216,7 @@ class Bench:
 
     def _keep(self, claim: Claim, rendered: pipeline.Rendered, synthesis_s: float) -> None:
         key = pipeline.segment_key(claim.job, rendered)
-        data = encode_segment(rendered.wave)
+        data = encode_segment(rendered.wave, rendered.timings_ms)
         self._patiently(claim, lambda: self._t.storage.put(key, data, MEDIA_TYPES["flac"]))
         self._fresh[key] = data
         while len(self._fresh) > FRESH_SEGMENTS:
@@ -227,7 +227,6 @@ class Bench:
             sample_rate_hz=rendered.wave.rate_hz,
             synthesis_ms=round(synthesis_s * 1000),
             worker=self._t.worker,
-            timings=rendered.timings_ms,
         )
         self._report(claim, lambda: self._t.work.finish_segment(claim, result))
 
@@ -263,7 +262,8 @@ class Bench:
             n_read += 1
             if self._t.pulse.stopping.is_set() or self._t.heartbeat.lost(claim):
                 raise HandedBack("this worker stops, or the job was canceled")
-            yield spec, decode_segment(self._segment(claim, spec.index, result.key))
+            wave, _ = decode_segment(self._segment(claim, spec.index, result.key))
+            yield spec, wave
         if n_read != claim.segments_total:
             raise HandedBack("the job was deleted, or not all its segments are done")
 

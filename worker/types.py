@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Samples = NDArray[np.float32]
+# `[start, end, start_ms, end_ms]` rows: when the characters `start` to `end` of a segment's spoken
+# text are heard, from the wave's start.
+TimingRows = tuple[tuple[int, int, int, int], ...]
 
 
 @dataclass(frozen=True, kw_only=True)
