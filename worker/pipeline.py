@@ -7,17 +7,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, starmap
 from pathlib import Path
 from typing import Any
 
+from shared.audio.assembly import sound_of
+from shared.audio.encode import write_audio
 from shared.errors import EmptyAudio, FarmError, SynthesisError
-from shared.formats import nearest_rate
 from shared.schemas import AudioResult, JobRequest, SegmentSpec, Voice
 from worker.audio import gate
-from worker.audio.encode import write_audio
-from worker.audio.join import Piece, join
-from worker.audio.resample import resample
 from worker.engine.base import Engine
 from worker.text.characters import count_spoken
 from worker.text.frontend import Frontend, Options
@@ -157,21 +154,15 @@ def assemble(
 
     Raises `EmptyAudio` without any segment, and what `segments` raises.
     """
-    waves = iter(segments)
-    first = next(waves, None)
-    if first is None:
-        raise EmptyAudio("the job has no segments to join")
-    from_hz = first[1].rate_hz
-    to_hz = request.sample_rate_hz or nearest_rate(request.format, from_hz)
-    joined = join(starmap(_piece, chain([first], waves)))
-    encoded = write_audio(resample(joined, from_hz, to_hz), to_hz, request.format, path)
+    sound = sound_of(segments, request)
+    encoded = write_audio(sound.chunks, sound.rate_hz, request.format, path)
     return AudioResult(
         key=f"jobs/{job}/audio-{encoded.sha256[:16]}.{request.format}",
-        duration_ms=round(encoded.n_samples * 1000 / to_hz),
+        duration_ms=round(encoded.n_samples * 1000 / sound.rate_hz),
         size_bytes=encoded.size_bytes,
         sha256=encoded.sha256,
         format=request.format,
-        sample_rate_hz=to_hz,
+        sample_rate_hz=sound.rate_hz,
     )
 
 
@@ -226,13 +217,4 @@ def _passed(voice: Voice, spec: SegmentSpec, rendering: Rendering) -> Outcome:
         timings_ms=tuple(
             (row.start, row.end, round(row.start_s * 1000), round(row.end_s * 1000)) for row in rows
         ),
-    )
-
-
-def _piece(spec: SegmentSpec, wave: Wave) -> Piece:
-    return Piece(
-        wave=wave,
-        volume=spec.volume,
-        silence_before_ms=spec.silence_before_ms,
-        silence_after_ms=spec.silence_after_ms,
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
+from shared.audio.encode import decode_segment, encode_segment
 from shared.bells import Bells
 from shared.errors import (
     FarmError,
@@ -34,7 +35,6 @@ from shared.states import Finish, UnitKind
 from shared.storage import ObjectStore
 from shared.work import WorkStore
 from worker import pipeline
-from worker.audio.encode import decode_segment, encode_segment
 from worker.heartbeat import Heartbeat
 from worker.keeper import missing_bells
 from worker.metrics import WorkerMetrics

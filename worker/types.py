@@ -1,19 +1,15 @@
 """What text, engine and audio hand to one another.
 
 Frozen values only: `worker/text` makes segments, `worker/engine` makes renderings of them,
-`worker/audio` joins and encodes the waves. `worker/pipeline.py` is where they meet.
+`shared/audio` joins and encodes their waves. `worker/pipeline.py` is where they meet.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-Samples = NDArray[np.float32]
-# `[start, end, start_ms, end_ms]` rows: when the characters `start` to `end` of a segment's spoken
-# text are heard, from the wave's start.
-TimingRows = tuple[tuple[int, int, int, int], ...]
+from shared.audio.wave import Samples as Samples
+from shared.audio.wave import TimingRows as TimingRows
+from shared.audio.wave import Wave as Wave
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,18 +67,6 @@ class Utterance:
     emotion_intensity: float = 1.0
     speed: float = 1.0
     pitch: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wave:
-    """Mono audio: float32 samples in [-1, 1], shape [n_samples]."""
-
-    samples: Samples
-    rate_hz: int
-
-    @property
-    def duration_s(self) -> float:
-        return len(self.samples) / self.rate_hz
 
 
 @dataclass(frozen=True, kw_only=True)

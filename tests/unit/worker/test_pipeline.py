@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from shared.audio.join import pause_samples
 from shared.errors import (
     BadAudio,
     EmptyAudio,
@@ -18,7 +19,6 @@ from shared.errors import (
 from shared.schemas import AudioFormat, JobRequest, SegmentSpec
 from shared.settings import Settings
 from worker import pipeline
-from worker.audio.join import pause_samples
 from worker.engine.fake import S_PER_CHAR, FakeEngine
 from worker.pipeline import Rendered
 from worker.text.frontend import Frontend

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from shared.audio.pcm import PcmWriter, from_pcm16, to_pcm16
+from shared.audio.wave import Samples, TimingRows, Wave
 from shared.errors import BadAudio, InternalError
 from shared.formats import allowed_rates
 from shared.schemas import AudioFormat
-from worker.audio.pcm import PcmWriter, from_pcm16, to_pcm16
-from worker.types import Samples, TimingRows, Wave
 
 # libsndfile overflows its stack when Vorbis or Opus get a very long block at once.
 BLOCK_SAMPLES = 4096

@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from shared.audio.encode import decode_segment, encode_segment, write_audio
+from shared.audio.pcm import HEADER_BYTES, PcmWriter, from_pcm16, to_pcm16, wav_header
 from shared.errors import BadAudio, InternalError
 from shared.formats import allowed_rates
 from shared.schemas import AudioFormat
-from worker.audio.encode import decode_segment, encode_segment, write_audio
-from worker.audio.pcm import HEADER_BYTES, PcmWriter, from_pcm16, to_pcm16, wav_header
 from worker.types import Samples, Wave
 
 FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
