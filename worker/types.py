@@ -7,6 +7,7 @@ Frozen values only: `worker/text` makes segments, `worker/engine` makes renderin
 from dataclasses import dataclass
 from typing import Literal
 
+from shared.alignment import Runs
 from shared.audio.wave import Samples as Samples
 from shared.audio.wave import TimingRows as TimingRows
 from shared.audio.wave import Wave as Wave
@@ -36,6 +37,8 @@ class Segment:
     `{sy$tone$syllable$word$emotion$speaker}` units), None for engines that take text.
     `emotion` and `emotion_intensity` override the request's where the markup says so, as do
     `voice`, `speed` (a factor), `pitch` (semitones) and `volume` (a gain factor).
+    `syllables` pairs characters of `spoken` with syllables of `symbols`; `caption_words` pairs
+    characters of `caption`, the text without markup, with those of `spoken`.
     """
 
     index: int
@@ -52,6 +55,9 @@ class Segment:
     volume: float | None = None
     silence_before_ms: int = 0
     silence_after_ms: int = 0
+    syllables: Runs = ()
+    caption: str = ""
+    caption_words: Runs = ()
 
 
 @dataclass(frozen=True, kw_only=True)
