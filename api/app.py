@@ -16,6 +16,7 @@ from api.ids import new_id
 from api.metrics import ApiMetrics, FarmCollector
 from api.routes.article import article
 from api.routes.audio import audio
+from api.routes.captions import captions
 from api.routes.docs import docs
 from api.routes.events import events
 from api.routes.files import files
@@ -45,7 +46,9 @@ logger = logging.getLogger(__name__)
 # command, and of the check of a connection that was idle before it.
 REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
-ROUTES = (jobs, audio, events, files, voices, queue, webhooks, health, article, docs, web)
+ROUTES = (
+    jobs, audio, captions, events, files, voices, queue, webhooks, health, article, docs, web
+)  # fmt: skip
 # Asked every few seconds, or beside each page; logged only for who debugs.
 PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")
 POLLED = "/v1/jobs/<job_id>"  # asked every second by who waits; logged when it goes wrong

@@ -46,7 +46,9 @@ class JobBody(BaseModel):
     sample_rate: int | None = Field(
         default=None, ge=8000, le=48000, description="Hz; left out: the voice's own"
     )
-    captions: bool = Field(default=False, description="Not made yet")
+    captions: bool = Field(
+        default=False, description="Whether to write captions; GET /v1/jobs/{id}/captions.srt"
+    )
     priority: Priority = "normal"
     webhook_url: str | None = Field(default=None, max_length=2000)
     webhook_events: list[WebhookEvent] = Field(default=["completed"], min_length=1)
@@ -156,8 +158,6 @@ def _content_faults(values: Mapping[str, Any], settings: Settings) -> Iterator[F
     for field, content in (("text", text), ("ssml", ssml)):
         if isinstance(content, str):
             yield from check_text(content, settings.max_text_chars, field)
-    if values.get("captions"):
-        yield Fault(field="captions", given="True", expected="captions are not made yet")
 
 
 def find_emotion(voice: Voice, emotion: str | None) -> str:

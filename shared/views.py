@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.captions import CAPTION_TYPES
 from shared.links import Links
 from shared.schemas import AudioFormat, Job
 from shared.states import JobStatus
@@ -37,6 +38,15 @@ class AudioView(View):
     sha256: str
     format: AudioFormat
     sample_rate: int
+
+
+class CaptionsView(View):
+    """Where the captions are, in each format they have."""
+
+    json_: str = Field(alias="json", description="Sentences with the times of their words")
+    srt: str
+    vtt: str
+    lrc: str
 
 
 class TimingView(View):
@@ -81,6 +91,9 @@ class JobView(View):
     progress: ProgressView
     queue: QueueView | None = Field(description="Only while the job waits")
     audio: AudioView | None = Field(description="Only when the job succeeded")
+    captions: CaptionsView | None = Field(
+        description="Only when the job succeeded and was submitted with captions: true"
+    )
     timing: TimingView
     substitutions: list[dict[str, Any]] = Field(
         description="What could not be spoken as written, and what was done instead"
@@ -132,6 +145,12 @@ def _audio(job: Job, links: Links) -> AudioView | None:
     )
 
 
+def _captions(job: Job, here: str) -> CaptionsView | None:
+    if job.captions is None or job.status is not JobStatus.SUCCEEDED:
+        return None
+    return CaptionsView(**{name: f"{here}/captions.{name}" for name in CAPTION_TYPES})
+
+
 def _speech(job: Job) -> SpeechView:
     given = job.request
     return SpeechView(
@@ -161,6 +180,7 @@ def job_view(job: Job, links: Links) -> dict[str, Any]:
         ),
         queue=QueueView(position=job.position, eta_s=None) if waiting else None,
         audio=_audio(job, links),
+        captions=_captions(job, here),
         timing=_timing(job),
         substitutions=list(job.substitutions),
         error=ErrorView(**job.error.dump()) if job.error else None,
@@ -179,4 +199,4 @@ def job_view(job: Job, links: Links) -> dict[str, Any]:
             retry=f"{here}/retry",
         ),
     )
-    return view.model_dump(mode="json")
+    return view.model_dump(mode="json", by_alias=True)

@@ -11,7 +11,7 @@ from typing import Any
 from shared.connection import Scripts, state_store
 from shared.errors import FarmError, ObjectMissing
 from shared.records import read_request
-from shared.schemas import AudioResult, Claim, ErrorInfo, SegmentResult, SegmentSpec
+from shared.schemas import AudioResult, CaptionsResult, Claim, ErrorInfo, SegmentResult, SegmentSpec
 from shared.settings import Settings
 from shared.states import Finish, UnitKind
 
@@ -113,13 +113,20 @@ class WorkStore:
         )
         return Finish(outcome)
 
-    def finish_assembly(self, claim: Claim, audio: AudioResult) -> tuple[Finish, float]:
-        """Report a job whose audio is in the store.
+    def finish_assembly(
+        self, claim: Claim, audio: AudioResult, captions: CaptionsResult | None = None
+    ) -> tuple[Finish, float]:
+        """Report a job whose audio, and captions if it has any, are in the store.
 
         Answers also the seconds from submit to the first segment's audio.
         """
         outcome, first_audio_ms = self._scripts(
-            "finish_assembly", claim.job, claim.attempt, _dump(audio.dump()), audio.duration_ms
+            "finish_assembly",
+            claim.job,
+            claim.attempt,
+            _dump(audio.dump()),
+            audio.duration_ms,
+            _dump(captions.dump()) if captions else "",
         )
         return Finish(outcome), first_audio_ms / 1000
 

@@ -15,20 +15,25 @@ from shared.audio.encode import write_audio
 from shared.errors import EmptyAudio, FarmError, SynthesisError
 from shared.schemas import AudioResult, JobRequest, SegmentSpec, Voice
 from worker.audio import gate
+from worker.audio.edges import trimmed
+from worker.audio.loudness import evened
 from worker.engine.base import Engine
 from worker.text.characters import count_spoken
 from worker.text.frontend import Frontend, Options
 from worker.text.symbols import Style
+from worker.timings import shifted, timing_rows
 from worker.types import Rendering, Segment, Substitution, TimingRows, Utterance, Wave
 
 MAX_SUBSTITUTIONS = 1000
+FINISH_REVISION = 1  # raise when trimming or levelling change what is stored for the same wave
 # What the request and the markup together may ask of an engine.
 SPEEDS, PITCHES, VOLUMES = (0.25, 4.0), (-24.0, 24.0), (0.0, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """A segment's wave, past the gate, with `[start, end, start_ms, end_ms]` rows of `spoken`."""
+    """A segment's wave, past the gate, trimmed and at an even level, as it is stored; with
+    `[start, end, start_ms, end_ms]` rows of `spoken`."""
 
     wave: Wave
     digest: str
@@ -103,6 +108,7 @@ def plan(
         symbols=symbols,
         style=Style(emotion=request.emotion),
         emotions=frozenset(voice.emotions),
+        captions=request.captions,
     )
     return Plan(request, text, frontend, reading)
 
@@ -129,7 +135,7 @@ def digest_of(voice: Voice, spec: SegmentSpec) -> str:
 
     Volume, format and sample rate are not part of it: they come in when the job is assembled.
     """
-    asked = [voice.engine, voice.name, voice.revision, asdict(utterance(spec))]
+    asked = [FINISH_REVISION, voice.engine, voice.name, voice.revision, asdict(utterance(spec))]
     canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -182,6 +188,9 @@ def _spec(request: JobRequest, segment: Segment) -> SegmentSpec:
         silence_before_ms=segment.silence_before_ms,
         silence_after_ms=segment.silence_after_ms,
         n_chars=len(segment.spoken),
+        syllables=segment.syllables,
+        caption=segment.caption,
+        caption_words=segment.caption_words,
     )
 
 
@@ -210,11 +219,10 @@ def _passed(voice: Voice, spec: SegmentSpec, rendering: Rendering) -> Outcome:
         gate.check(rendering.wave, n_chars=count_spoken(spec.spoken), speed=spec.speed)
     except SynthesisError as error:
         return error
-    rows = rendering.timings if rendering.timed == "characters" else ()
+    wave, n_before = trimmed(rendering.wave)
+    timings = timing_rows(spec, rendering)
     return Rendered(
-        wave=rendering.wave,
+        wave=evened(wave),
         digest=digest_of(voice, spec),
-        timings_ms=tuple(
-            (row.start, row.end, round(row.start_s * 1000), round(row.end_s * 1000)) for row in rows
-        ),
+        timings_ms=shifted(timings, n_before / wave.rate_hz, wave.duration_s),
     )

@@ -8,6 +8,7 @@ import random
 import tempfile
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -18,6 +19,7 @@ from typing import TypeVar
 
 from shared.audio.encode import decode_segment, encode_segment
 from shared.bells import Bells
+from shared.captions import CAPTION_TYPES
 from shared.errors import (
     FarmError,
     InternalError,
@@ -29,12 +31,20 @@ from shared.errors import (
 )
 from shared.logs import bound
 from shared.presence import PresenceStore
-from shared.schemas import MEDIA_TYPES, Claim, SegmentResult, SegmentSpec
+from shared.schemas import (
+    MEDIA_TYPES,
+    AudioResult,
+    CaptionsResult,
+    Claim,
+    SegmentResult,
+    SegmentSpec,
+)
 from shared.settings import Settings
 from shared.states import Finish, UnitKind
 from shared.storage import ObjectStore
 from shared.work import WorkStore
 from worker import pipeline
+from worker.captions import CaptionWriter
 from worker.heartbeat import Heartbeat
 from worker.keeper import missing_bells
 from worker.metrics import WorkerMetrics
@@ -233,16 +243,12 @@ class Bench:
     def _assemble(self, voice: str, claims: Sequence[Claim]) -> None:
         (claim,) = claims
         t = self._t
-        with tempfile.TemporaryDirectory(prefix="ttsfarm-") as directory:
-            path = Path(directory) / "audio"
-            audio = pipeline.assemble(self._waves(claim), claim.request, claim.job, path)
-            media_type = MEDIA_TYPES[audio.format]
-            self._patiently(claim, lambda: t.storage.put_file(audio.key, path, media_type))
+        audio, captions = self._joined(claim)
         first_audio_s = 0.0
 
         def finish() -> Finish:
             nonlocal first_audio_s
-            outcome, first_audio_s = t.work.finish_assembly(claim, audio)
+            outcome, first_audio_s = t.work.finish_assembly(claim, audio, captions)
             return outcome
 
         done = self._report(claim, finish)
@@ -256,13 +262,35 @@ class Bench:
             if claim.request.webhook_url:
                 t.bells.ring_courier()
 
-    def _waves(self, claim: Claim) -> Iterator[tuple[SegmentSpec, Wave]]:
+    def _joined(self, claim: Claim) -> tuple[AudioResult, CaptionsResult | None]:
+        """The job's audio, and its captions where they are asked for, both in the store."""
+        with ExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ttsfarm-")))
+            path, caption_path, writer = directory / "audio", directory / "captions", None
+            if claim.request.captions:
+                writer = stack.enter_context(CaptionWriter(claim.job, caption_path))
+            segments = self._waves(claim, writer)
+            audio = pipeline.assemble(segments, claim.request, claim.job, path)
+            self._upload(claim, audio.key, path, MEDIA_TYPES[audio.format])
+            captions = writer.finish() if writer else None
+            if captions:
+                self._upload(claim, captions.key, caption_path, CAPTION_TYPES["json"])
+        return audio, captions
+
+    def _upload(self, claim: Claim, key: str, path: Path, media_type: str) -> None:
+        self._patiently(claim, lambda: self._t.storage.put_file(key, path, media_type))
+
+    def _waves(
+        self, claim: Claim, captions: CaptionWriter | None
+    ) -> Iterator[tuple[SegmentSpec, Wave]]:
         n_read = 0
         for spec, result in self._t.work.results(claim.job, claim.segments_total):
             n_read += 1
             if self._t.pulse.stopping.is_set() or self._t.heartbeat.lost(claim):
                 raise HandedBack("this worker stops, or the job was canceled")
-            wave, _ = decode_segment(self._segment(claim, spec.index, result.key))
+            wave, rows = decode_segment(self._segment(claim, spec.index, result.key))
+            if captions:
+                captions.add(spec, wave, rows)
             yield spec, wave
         if n_read != claim.segments_total:
             raise HandedBack("the job was deleted, or not all its segments are done")

@@ -76,9 +76,7 @@ def _inside_word(text: str, at: int) -> bool:
     left, right = text[at - 1], text[at]
     if left in "'’":
         return _joins(right) and _joins(text[at - 2 : at - 1])
-    return _joins(left) and (
-        _joins(right) or (right in "'’" and _joins(text[at + 1 : at + 2]))
-    )
+    return _joins(left) and (_joins(right) or (right in "'’" and _joins(text[at + 1 : at + 2])))
 
 
 def _joins(char: str) -> bool:

@@ -97,7 +97,9 @@ class Frontend:
         return merged(
             part
             for source, base, passage in passages
-            for part in placed(_drafts(speaker, passage, chosen), source, base, passage, chosen.captions)
+            for part in placed(
+                _drafts(speaker, passage, chosen), source, base, passage, chosen.captions
+            )
         )
 
 

@@ -228,7 +228,9 @@ def _joined(first: Part, second: Part) -> Part:
         else main.ends,
         silence_before_ms=first.silence_before_ms + second.silence_before_ms,
         caption=first.caption + second.caption,
-        caption_words=_grown(main.caption_words, len(first.caption + second.caption), main is first),
+        caption_words=_grown(
+            main.caption_words, len(first.caption + second.caption), main is first
+        ),
     )
 
 

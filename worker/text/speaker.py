@@ -226,9 +226,7 @@ class Speaker:
             origins=spoken.origins[low:high],
         )
 
-    def _symbols(
-        self, words: Sequence[Word], spoken: Spoken, style: Style
-    ) -> _Line:
+    def _symbols(self, words: Sequence[Word], spoken: Spoken, style: Style) -> _Line:
         said = self._reader.readings(spoken.text, words)
         for begin, end, element in spoken.fixed:
             if element.readings:
@@ -303,9 +301,7 @@ def _is_free(spoken: Spoken, at: int) -> bool:
     return at == 0 or spoken.origins[at][0] >= spoken.origins[at - 1][1]
 
 
-def _paired(
-    said: Iterable[tuple[Word, Sequence[Syllable | None]]], low: int, high: int
-) -> Runs:
+def _paired(said: Iterable[tuple[Word, Sequence[Syllable | None]]], low: int, high: int) -> Runs:
     """How many characters between `low` and `high` share how many syllables, in order."""
     pairs: list[tuple[int, int]] = []
     for word, its in said:
