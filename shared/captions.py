@@ -6,9 +6,11 @@ Everything is a stream: a book's captions are never held whole.
 
 import html
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate, chain
 from typing import Any
 
@@ -21,8 +23,10 @@ SHORTEST_MS = 1_000
 LONGEST_MS = 7_000
 
 # How much worse a break is than one in the very middle, by the mark before it.
-_BREAKS = ("。！？!?…；;", "，、：,:—", " \n\t")
-_PENALTIES = (0.0, 0.05, 0.25, 0.45)
+_PENALTIES = (("。！？!?…；;", 0.0), ("，、：,:—", 0.05))
+_BLANK_PENALTY, _NO_MARK_PENALTY = 0.25, 0.45
+_BLANKS = re.compile(r"\s+")
+CACHED_WORDS = 4096  # of a language's words and characters, those that are common
 _CLOSING = "”’」』）】》〉〕］)]}\"'"
 
 
@@ -92,7 +96,7 @@ def cues(sentences: Iterable[Sentence], duration_ms: int) -> Iterator[Cue]:
     """
     held: tuple[Word, ...] = ()
     for sentence in sentences:
-        for words in _screens(_short_words(sentence.words)):
+        for words in _screens(_shown_words(sentence.words)):
             if held and _too_short(held, words) and _fits(held + words):
                 held += words
                 continue
@@ -136,47 +140,64 @@ def _wrapped(words: tuple[Word, ...]) -> tuple[tuple[Word, ...], ...]:
 
 def _line_break(words: Sequence[Word]) -> int | None:
     """Where the second line begins; 0 where one is enough, None where two are too few."""
-    total = _width(shown(words))
-    if total <= LINE_WIDTH:
+    ends = _ends(words)
+    if ends[-1] - _blank(words[-1]) <= LINE_WIDTH:
         return 0
-    if total > 2 * LINE_WIDTH + 1:
+    if ends[-1] > 2 * LINE_WIDTH + 1:
         return None
     fitting = [
         cut
         for cut in range(1, len(words))
-        if max(_width(shown(words[:cut])), _width(shown(words[cut:]))) <= LINE_WIDTH
+        if ends[cut - 1] - _blank(words[cut - 1]) <= LINE_WIDTH
+        and ends[-1] - ends[cut - 1] - _blank(words[-1]) <= LINE_WIDTH
     ]
-    return min(fitting, key=_badness(words), default=None)
+    return min(fitting, key=_badness(words, ends), default=None)
 
 
 def _best_break(words: Sequence[Word]) -> int:
-    return min(range(1, len(words)), key=_badness(words))
+    return min(range(1, len(words)), key=_badness(words, _ends(words)))
 
 
-def _badness(words: Sequence[Word]) -> Callable[[int], float]:
+def _badness(words: Sequence[Word], ends: Sequence[float]) -> Callable[[int], float]:
     """How bad it is to break before each word: far from the middle, or within a phrase."""
-    ends = [*accumulate(_width(word.text) for word in words)]
-    total = ends[-1] or 1
 
     def badness(cut: int) -> float:
-        mark = (words[cut - 1].text.rstrip(_CLOSING) or " ")[-1]
-        rank = next((i for i, marks in enumerate(_BREAKS) if mark in marks), len(_BREAKS))
-        return abs(ends[cut - 1] / total - 0.5) + _PENALTIES[rank]
+        return abs(ends[cut - 1] / ends[-1] - 0.5) + _penalty(words[cut - 1].text)
 
     return badness
 
 
-def _short_words(words: Sequence[Word]) -> tuple[Word, ...]:
-    """The words with those wider than a line, such as addresses, cut into pieces."""
+@lru_cache(maxsize=CACHED_WORDS)
+def _penalty(text: str) -> float:
+    """How bad it is to break after a word, by the mark at its end."""
+    mark = (text.rstrip(_CLOSING + " ") or " ")[-1]
+    for marks, penalty in _PENALTIES:
+        if mark in marks:
+            return penalty
+    return _BLANK_PENALTY if text.endswith(" ") else _NO_MARK_PENALTY
+
+
+def _ends(words: Sequence[Word]) -> list[float]:
+    """How wide the words are up to the end of each."""
+    return [*accumulate(_width(word.text) for word in words)]
+
+
+def _blank(word: Word) -> float:
+    """The width of the blank at a word's end, which a line's end hides."""
+    return 0.5 if word.text.endswith(" ") else 0.0
+
+
+def _shown_words(words: Iterable[Word]) -> tuple[Word, ...]:
+    """The words with single spaces for blanks, those wider than a line cut into pieces."""
     return tuple(chain.from_iterable(map(_pieces, words)))
 
 
 def _pieces(word: Word) -> Iterator[Word]:
-    if _width(shown([word])) <= LINE_WIDTH:
-        yield word
+    text = _BLANKS.sub(" ", word.text)
+    if _width(text) <= LINE_WIDTH:
+        yield Word(start_ms=word.start_ms, end_ms=word.end_ms, text=text)
         return
-    text = shown([word])
-    gap = " " * word.text[-1:].isspace()
+    text, gap = text.strip(), " " * text.endswith(" ")
     size = LINE_WIDTH if _width(text) > len(text) / 2 else 2 * LINE_WIDTH
     parts = [text[i : i + size] for i in range(0, len(text), size)]
     parts[-1] += gap
@@ -188,10 +209,11 @@ def _pieces(word: Word) -> Iterator[Word]:
 
 
 def shown(words: Sequence[Word]) -> str:
-    """The words as one line: blanks and line ends of the source are single spaces."""
+    """The words as one line, without blanks at its ends or two in a row."""
     return " ".join("".join(word.text for word in words).split())
 
 
+@lru_cache(maxsize=CACHED_WORDS)
 def _width(text: str) -> float:
     """Full-width characters; the others count a half."""
     return sum(1.0 if unicodedata.east_asian_width(c) in "WFA" else 0.5 for c in text)
@@ -203,20 +225,22 @@ def _width(text: str) -> float:
 def _vtt(found: Iterable[Cue], *, words: bool) -> Iterator[str]:
     yield "WEBVTT\n"
     for cue in found:
-        text = "\n".join(_marked(line, cue, words) for line in cue.lines)
+        marked = _marked(cue) if words else map(shown, cue.lines)
+        text = "\n".join(marked) if words else html.escape("\n".join(marked), quote=False)
         yield f"\n{_clock(cue.start_ms, '.')} --> {_clock(cue.end_ms, '.')}\n{text}\n"
 
 
-def _marked(line: Sequence[Word], cue: Cue, words: bool) -> str:
-    if not words:
-        return html.escape(shown(line), quote=False)
-    text, last_ms = "", cue.start_ms
-    for word in line:
-        if last_ms < word.start_ms < cue.end_ms:
-            last_ms = word.start_ms
-            text += f"<{_clock(last_ms, '.')}>"
-        text += html.escape(word.text, quote=False)
-    return " ".join(text.split())
+def _marked(cue: Cue) -> Iterator[str]:
+    """The cue's lines with the time of each word that has one of its own inside the cue."""
+    last_ms = cue.start_ms
+    for line in cue.lines:
+        text = ""
+        for word in line:
+            if last_ms < word.start_ms < cue.end_ms:
+                last_ms = word.start_ms
+                text += f"<{_clock(last_ms, '.')}>"
+            text += html.escape(word.text, quote=False)
+        yield " ".join(text.split())
 
 
 def _srt(found: Iterable[Cue], *, words: bool) -> Iterator[str]:
