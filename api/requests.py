@@ -279,6 +279,7 @@ def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
         volume=body.volume,
         format=body.format,
         sample_rate_hz=body.sample_rate,
+        captions=body.captions,
         priority=body.priority,
         webhook_url=body.webhook_url,
         webhook_events=tuple(dict.fromkeys(body.webhook_events)),

@@ -24,10 +24,9 @@ from shared.captions import (
 )
 
 SOME = settings(deadline=None, max_examples=25)
-TEXTS = st.sampled_from(
-    ["天", "气", "好，", "了。", "“你", "吗？”\n\n", "Hello ", "it's ", "AT&T", "<b>", "-->", "2026 ",
-     "https://example.org/" + "a" * 70 + " ", "字" * 50, "\n 行", "è "]
-)  # fmt: skip
+LINK = "https://example.org/" + "a" * 70 + " "
+CHINESE = ("天", "气", "好，", "了。", "“你", "吗？”\n\n", "\n 行", "字" * 50)
+TEXTS = st.sampled_from([*CHINESE, "Hello ", "it's ", "è ", "2026 ", "AT&T", "<b>", "-->", LINK])
 
 
 @st.composite
