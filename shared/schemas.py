@@ -99,6 +99,7 @@ class SegmentResult(Plain):
     """Where a finished segment's audio lies and how it came out."""
 
     key: str
+    size_bytes: int
     duration_ms: int
     sample_rate_hz: int
     synthesis_ms: int
@@ -167,6 +168,7 @@ class Job:
     error: ErrorInfo | None
     substitutions: tuple[dict[str, Any], ...] = ()
     version: int = 0
+    cached_segments: int = 0
 
     @property
     def finished(self) -> bool:
