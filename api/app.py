@@ -29,6 +29,7 @@ from api.routes.webhooks import webhooks
 from api.voices import VoiceDirectory
 from shared.addresses import AddressGuard, check_url
 from shared.bells import BackgroundBells, celery_app
+from shared.cache import CacheStore
 from shared.connection import Scripts, connect
 from shared.deliveries import DeliveryStore
 from shared.jobs import JobStore
@@ -71,7 +72,8 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
     presence, deliveries = PresenceStore(scripts), DeliveryStore(scripts)
     slots = WaitSlots(settings.api_threads)
     metrics = ApiMetrics(slots)
-    metrics.registry.register(FarmCollector(presence, deliveries))
+    cache_store = CacheStore(scripts, settings)
+    metrics.registry.register(FarmCollector(presence, deliveries, cache_store))
     keys = FarmKeys(scripts)
     guard = AddressGuard.parse(settings.webhook_allow)
     return Farm(

@@ -31,6 +31,7 @@ def read_job(record: Mapping[str, str], position: int | None = None) -> Job:
         segments_done=int(record["segments_done"]),
         audio_ms=int(record["audio_ms"]),
         synthesis_ms=int(record["synthesis_ms"]),
+        cached_segments=int(record.get("cached_segments", 0)),
         position=position,
         created_ms=int(float(record["created_ms"])),
         started_ms=_number(record, "started_ms"),

@@ -105,6 +105,7 @@ class SegmentResult(Plain):
     """Where a finished segment's audio lies and how it came out."""
 
     key: str
+    size_bytes: int
     duration_ms: int
     sample_rate_hz: int
     synthesis_ms: int
@@ -183,6 +184,7 @@ class Job:
     captions: CaptionsResult | None = None
     substitutions: tuple[dict[str, Any], ...] = ()
     version: int = 0
+    cached_segments: int = 0
 
     @property
     def finished(self) -> bool:

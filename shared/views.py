@@ -53,6 +53,7 @@ class TimingView(View):
     queued_ms: int | None = Field(description="From submit to the first claim")
     first_audio_ms: int | None = Field(description="From submit to the first finished segment")
     synthesis_ms: int = Field(description="Engine time, summed over segments")
+    cached_segments: int = Field(description="Segments that were not rendered: the cache had them")
     total_ms: int | None = Field(description="From submit to the terminal state")
     real_time_factor: float | None = Field(description="Engine time over audio time")
 
@@ -127,6 +128,7 @@ def _timing(job: Job) -> TimingView:
         queued_ms=_since(job.created_ms, job.started_ms),
         first_audio_ms=_since(job.created_ms, job.first_audio_ms),
         synthesis_ms=job.synthesis_ms,
+        cached_segments=job.cached_segments,
         total_ms=_since(job.created_ms, job.finished_ms),
         real_time_factor=factor,
     )

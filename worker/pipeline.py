@@ -125,9 +125,18 @@ def utterance(spec: SegmentSpec) -> Utterance:
     )
 
 
-def segment_key(job: str, rendered: "Rendered") -> str:
-    """The object key of a rendered segment of a job."""
-    return f"jobs/{job}/segments/{rendered.digest}.flac"
+def segment_key(job: str, digest: str) -> str:
+    """The object key of a rendered segment that belongs to one job alone."""
+    return f"jobs/{job}/segments/{digest}.flac"
+
+
+def cached_key(digest: str, unique: str) -> str:
+    """The object key of a rendered segment that other jobs may use too.
+
+    With `unique`, hexadecimal, no two renders have one key: what deletes an object that went out
+    of the cache never meets its successor.
+    """
+    return f"segments/{digest[:2]}/{digest}-{unique}.flac"
 
 
 def digest_of(voice: Voice, spec: SegmentSpec) -> str:

@@ -148,10 +148,10 @@ def test_a_text_without_speech_has_no_plan(text: str) -> None:
 def test_a_key_names_what_was_asked() -> None:
     (rendered,) = outcomes("你好")
     assert isinstance(rendered, Rendered)
-    key = pipeline.segment_key("j1", rendered)
-    job, digest = key.removesuffix(".flac").rsplit("/", 1)
-    assert job == "jobs/j1/segments"
+    digest = rendered.digest
     assert len(bytes.fromhex(digest)) == hashlib.sha256().digest_size
+    assert pipeline.segment_key("j1", digest) == f"jobs/j1/segments/{digest}.flac"
+    assert pipeline.cached_key(digest, "0f") == f"segments/{digest[:2]}/{digest}-0f.flac"
 
 
 def test_a_digest_changes_with_everything_that_changes_the_sound() -> None:
