@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
+from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 

@@ -19,7 +19,8 @@ pytestmark = pytest.mark.e2e
 
 NEWS = (
     "  2026年11月22日，《人民日报》报道：全年增长5.2%！\n\n“消费回升了😀。”他说；"
-    "OpenAI的GPT-4模型、iPhone手机都降价了，花了¥100元，it's fine。天气很好，我们去公园散步，路上看见许多花儿开了，"
+    "OpenAI的GPT-4模型、iPhone手机都降价了，花了¥100元，it's fine。"
+    "天气很好，我们去公园散步，路上看见许多花儿开了，"
     "孩子们在湖边放风筝，老人们在树下下棋，大家都很高兴。"
 )
 SSML = (
@@ -110,7 +111,7 @@ def test_markup_with_two_voices_is_captioned_without_its_tags(farm: Farm) -> Non
 def test_captions_go_with_the_job(farm: Farm) -> None:
     job_id = farm.submit("再见。", captions=True)
     farm.ended(job_id)
-    folder = farm.directory / "objects" / "jobs" / job_id
+    folder = farm.directory / "objects" / "objects" / "jobs" / job_id
     wait_until(lambda: any(folder.glob("captions-*.json")), 30)
     farm.call("DELETE", f"/v1/jobs/{job_id}")
     assert farm.call("GET", f"/v1/jobs/{job_id}/captions.srt").status == 404
