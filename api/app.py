@@ -18,6 +18,7 @@ from api.ids import new_id
 from api.metrics import ApiMetrics, FarmCollector
 from api.routes.article import article
 from api.routes.audio import audio
+from api.routes.captions import captions
 from api.routes.docs import docs
 from api.routes.events import events
 from api.routes.files import files
@@ -32,6 +33,7 @@ from api.waiting import WaitSlots
 from shared.addresses import AddressGuard, check_url
 from shared.aliases import AliasStore
 from shared.bells import BackgroundBells, celery_app
+from shared.cache import CacheStore
 from shared.connection import Scripts, connect
 from shared.deliveries import DeliveryStore
 from shared.jobs import JobStore
@@ -51,7 +53,9 @@ logger = logging.getLogger(__name__)
 # command, and of the check of a connection that was idle before it.
 REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
-ROUTES = (jobs, audio, events, files, voices, queue, webhooks, health, article, docs, web)
+ROUTES = (
+    jobs, audio, captions, events, files, voices, queue, webhooks, health, article, docs, web
+)  # fmt: skip
 # Asked every few seconds, or beside each page; logged only for who debugs.
 PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")
 POLLED = "/v1/jobs/<job_id>"  # asked every second by who waits; logged when it goes wrong
@@ -70,8 +74,9 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
     presence, deliveries = PresenceStore(scripts), DeliveryStore(scripts)
     slots = WaitSlots(settings.api_threads)
     metrics = ApiMetrics(slots)
-    metrics.registry.register(FarmCollector(presence, deliveries))
     offer = partial(read_offer, presence, AliasStore(scripts))
+    cache_store = CacheStore(scripts, settings)
+    metrics.registry.register(FarmCollector(presence, deliveries, cache_store))
     keys = FarmKeys(scripts)
     guard = AddressGuard.parse(settings.webhook_allow)
     return Farm(

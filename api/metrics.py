@@ -6,10 +6,11 @@ The lanes are read when scraped; with Redis down the rest is still exposed.
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from api.waiting import WaitSlots
+from shared.cache import CacheCounts, CacheStore
 from shared.deliveries import DeliveryStore
 from shared.errors import StateStoreFull, StateStoreUnavailable
 from shared.presence import LaneState, PresenceStore, StoreMemory
@@ -89,17 +90,37 @@ def _memory_families(memory: StoreMemory) -> Iterator[Metric]:
     )
 
 
-class FarmCollector(Collector):
-    """Reads the lanes and deliveries at each scrape: four calls to Redis whatever the load."""
+def _cache_families(counts: CacheCounts | None) -> Iterator[Metric]:
+    """The cache of segments; without `counts`, the families have no samples."""
+    kinds = (
+        (CounterMetricFamily, "hits", "Segments the cache had, farm-wide"),
+        (CounterMetricFamily, "misses", "Segments rendered and put into the cache, farm-wide"),
+        (CounterMetricFamily, "evictions", "Segments put out of the cache to make room"),
+        (GaugeMetricFamily, "segments", "Segments in the cache"),
+        (GaugeMetricFamily, "bytes", "Size of the segments in the cache"),
+    )
+    for kind, name, text in kinds:
+        family = kind(f"ttsfarm_cache_{name}", text, labels=())
+        if counts:
+            family.add_metric([], getattr(counts, name))
+        yield family
 
-    def __init__(self, presence: PresenceStore, deliveries: DeliveryStore) -> None:
+
+class FarmCollector(Collector):
+    """Reads lanes, deliveries and cache at each scrape: five calls to Redis whatever the load."""
+
+    def __init__(
+        self, presence: PresenceStore, deliveries: DeliveryStore, cache: CacheStore
+    ) -> None:
         self._presence = presence
         self._deliveries = deliveries
+        self._cache = cache
 
     def describe(self) -> Iterator[Metric]:
         """The families without samples, so that registering asks nothing of Redis."""
         yield from _lane_families().values()
         yield from _memory_families(StoreMemory(used_bytes=0, limit_bytes=0))
+        yield from _cache_families(None)
         yield from self._others(workers=[], counts={}, up=True)
 
     def collect(self) -> Iterator[Metric]:
@@ -109,11 +130,13 @@ class FarmCollector(Collector):
             workers = [worker.ready for worker in self._presence.workers()]
             counts = self._deliveries.counts()
             memory = self._presence.memory()
+            cached = self._cache.counts()
         except (StateStoreUnavailable, StateStoreFull):
             yield from self._others(workers=[], counts={}, up=False)
             return
         yield from self._lanes(lanes)
         yield from _memory_families(memory)
+        yield from _cache_families(cached)
         yield from self._others(workers=workers, counts=counts, up=True)
 
     def _lanes(self, lanes: list[LaneState]) -> Iterator[Metric]:

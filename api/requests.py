@@ -50,7 +50,9 @@ class JobBody(BaseModel):
     sample_rate: int | None = Field(
         default=None, ge=8000, le=48000, description="Hz; left out: the voice's own"
     )
-    captions: bool = Field(default=False, description="Not made yet")
+    captions: bool = Field(
+        default=False, description="Whether to write captions; GET /v1/jobs/{id}/captions.srt"
+    )
     priority: Priority = "normal"
     webhook_url: str | None = Field(default=None, max_length=2000)
     webhook_events: list[WebhookEvent] = Field(default=["completed"], min_length=1)
@@ -165,8 +167,6 @@ def _content_faults(values: Mapping[str, Any], settings: Settings) -> Iterator[F
     for field, content in (("text", text), ("ssml", ssml)):
         if isinstance(content, str):
             yield from check_text(content, settings.max_text_chars, field)
-    if values.get("captions"):
-        yield Fault(field="captions", given="True", expected="captions are not made yet")
 
 
 def find_emotion(voice: Voice, emotion: str | None) -> str:
@@ -220,10 +220,10 @@ def _metadata_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
     for name, value in pairs.items():
         field = f"metadata.{name[:80]}"
         if not 1 <= len(name) <= MAX_METADATA_NAME or UNPRINTABLE.search(name):
-            expected = f"a name has 1 to {MAX_METADATA_NAME} characters, no control characters or line breaks"
+            expected = f"a name has 1 to {MAX_METADATA_NAME} characters, none of them control characters"
             yield Fault(field=field, given=describe("metadata", name), expected=expected)
         if len(value) > MAX_METADATA_VALUE or UNPRINTABLE.search(value):
-            expected = f"a value has at most {MAX_METADATA_VALUE} characters, no control characters or line breaks"
+            expected = f"a value has at most {MAX_METADATA_VALUE} characters, none of them control characters"
             yield Fault(field=field, given=describe("metadata", value), expected=expected)
 
 
@@ -290,6 +290,7 @@ def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
         volume=body.volume,
         format=body.format,
         sample_rate_hz=body.sample_rate,
+        captions=body.captions,
         priority=body.priority,
         webhook_url=body.webhook_url,
         webhook_events=tuple(dict.fromkeys(body.webhook_events)),

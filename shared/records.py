@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from shared.schemas import AudioResult, ErrorInfo, Job, JobRequest
+from shared.schemas import AudioResult, CaptionsResult, ErrorInfo, Job, JobRequest
 from shared.states import JobStatus
 
 
@@ -20,7 +20,7 @@ def _number(record: Mapping[str, str], name: str) -> int | None:
 
 def read_job(record: Mapping[str, str], position: int | None = None) -> Job:
     """A job from its Redis hash; `position` is its place among those not yet started."""
-    audio, error = record.get("audio"), record.get("error")
+    audio, error, captions = map(record.get, ("audio", "error", "captions"))
     return Job(
         id=record["id"],
         tenant=record["tenant"],
@@ -31,6 +31,7 @@ def read_job(record: Mapping[str, str], position: int | None = None) -> Job:
         segments_done=int(record["segments_done"]),
         audio_ms=int(record["audio_ms"]),
         synthesis_ms=int(record["synthesis_ms"]),
+        cached_segments=int(record.get("cached_segments", 0)),
         position=position,
         created_ms=int(float(record["created_ms"])),
         started_ms=_number(record, "started_ms"),
@@ -38,6 +39,7 @@ def read_job(record: Mapping[str, str], position: int | None = None) -> Job:
         finished_ms=_number(record, "finished_ms"),
         expires_ms=_number(record, "expires_ms"),
         audio=AudioResult.load(json.loads(audio)) if audio else None,
+        captions=CaptionsResult.load(json.loads(captions)) if captions else None,
         error=ErrorInfo.load(json.loads(error)) if error else None,
         substitutions=tuple(json.loads(record.get("substitutions") or "[]")),
         version=int(record["version"]),

@@ -11,14 +11,22 @@ from shared.settings import Settings
 from shared.work import error_info
 
 BATCH = 200
+RETIRED_S = 7 * 86_400
 
 
 @dataclass(frozen=True, kw_only=True)
 class Garbage:
-    """Objects nobody needs any more, by the prefix of their keys; `entry` names it in Redis."""
+    """Objects nobody needs any more, by the prefix of their keys; `entry` names it in Redis.
+
+    A prefix that ends in no slash is one object's whole key.
+    """
 
     entry: str
     prefix: str
+
+    @property
+    def is_folder(self) -> bool:
+        return self.prefix.endswith("/")
 
 
 class RepairStore:
@@ -55,14 +63,13 @@ class RepairStore:
         ripe, bells = self._scripts("delivery_ripe", DELIVER_QUEUE)
         return ripe, bells
 
+    def forget_voices(self) -> int:
+        """Voices no worker has offered for long are forgotten; answers how many."""
+        return int(self._scripts("sweep_voices", RETIRED_S * 1000, BATCH))
+
     def garbage(self) -> list[Garbage]:
-        """Prefixes whose objects are to be deleted now."""
-        with state_store():
-            seconds, micros = self._scripts.client.time()
-            now_ms = seconds * 1000 + micros // 1000
-            entries = self._scripts.client.zrangebyscore(
-                self._scripts.key("garbage"), "-inf", now_ms, start=0, num=BATCH
-            )
+        """What is to be deleted now."""
+        entries = self._scripts("garbage", BATCH)
         return [Garbage(entry=e, prefix=e.rpartition("|")[0]) for e in entries]
 
     def postpone(self, garbage: Garbage, delay_s: float) -> None:

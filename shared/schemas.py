@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self
 
+from shared.alignment import Runs
 from shared.states import JOB_TERMINAL, JobStatus, UnitKind
 
 AudioFormat = Literal["wav", "mp3", "flac", "ogg", "opus", "pcm"]
@@ -83,6 +84,8 @@ class SegmentSpec(Plain):
     """One segment as the plan stores it; `n_chars` is what fairness charges for it.
 
     `voice`, `speed`, `pitch` and `volume` are the request's with what the markup says of them.
+    `syllables` pairs characters of `spoken` with syllables of `symbols`. Where captions are asked
+    for, `caption` is the source without markup, and `caption_words` pairs it with `spoken`.
     """
 
     index: int
@@ -99,21 +102,21 @@ class SegmentSpec(Plain):
     silence_before_ms: int = 0
     silence_after_ms: int = 0
     n_chars: int
+    syllables: Runs = ()
+    caption: str = ""
+    caption_words: Runs = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class SegmentResult(Plain):
-    """Where a finished segment's audio lies and how it came out.
-
-    `timings` are `[start, end, start_ms, end_ms]` rows, character offsets into `spoken`.
-    """
+    """Where a finished segment's audio lies and how it came out."""
 
     key: str
+    size_bytes: int
     duration_ms: int
     sample_rate_hz: int
     synthesis_ms: int
     worker: str
-    timings: tuple[tuple[int, int, int, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +129,15 @@ class AudioResult(Plain):
     sha256: str
     format: AudioFormat
     sample_rate_hz: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptionsResult(Plain):
+    """Where the captions of a finished job lie."""
+
+    key: str
+    size_bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,8 +188,10 @@ class Job:
     expires_ms: int | None
     audio: AudioResult | None
     error: ErrorInfo | None
+    captions: CaptionsResult | None = None
     substitutions: tuple[dict[str, Any], ...] = ()
     version: int = 0
+    cached_segments: int = 0
 
     @property
     def finished(self) -> bool:

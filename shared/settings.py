@@ -42,6 +42,13 @@ class Settings(BaseSettings):
         default=30, ge=1, description="The store's own lifecycle rule deletes objects after this"
     )
 
+    cache_limit_bytes: int = Field(
+        default=4_000_000_000,
+        ge=0,
+        description="Rendered segments kept for texts that come again, least recently used out "
+        "first; 0 keeps none",
+    )
+
     # The API
     api_host: str = Field(default="127.0.0.1", description="Address the API listens on")
     api_port: int = Field(default=8080, ge=0, le=65535, description="Port of the API")

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from shared.captions import CAPTION_TYPES
 from shared.links import Links
 from shared.schemas import AudioFormat, Job
 from shared.states import JobStatus
@@ -39,10 +40,20 @@ class AudioView(View):
     sample_rate: int
 
 
+class CaptionsView(View):
+    """Where the captions are, in each format they have."""
+
+    json_: str = Field(alias="json", description="Sentences with the times of their words")
+    srt: str
+    vtt: str
+    lrc: str
+
+
 class TimingView(View):
     queued_ms: int | None = Field(description="From submit to the first claim")
     first_audio_ms: int | None = Field(description="From submit to the first finished segment")
     synthesis_ms: int = Field(description="Engine time, summed over segments")
+    cached_segments: int = Field(description="Segments that were not rendered: the cache had them")
     total_ms: int | None = Field(description="From submit to the terminal state")
     real_time_factor: float | None = Field(description="Engine time over audio time")
 
@@ -82,6 +93,9 @@ class JobView(View):
     progress: ProgressView
     queue: QueueView | None = Field(description="Only while the job waits")
     audio: AudioView | None = Field(description="Only when the job succeeded")
+    captions: CaptionsView | None = Field(
+        description="Only when the job succeeded and was submitted with captions: true"
+    )
     timing: TimingView
     substitutions: list[dict[str, Any]] = Field(
         description="What could not be spoken as written, and what was done instead"
@@ -115,6 +129,7 @@ def _timing(job: Job) -> TimingView:
         queued_ms=_since(job.created_ms, job.started_ms),
         first_audio_ms=_since(job.created_ms, job.first_audio_ms),
         synthesis_ms=job.synthesis_ms,
+        cached_segments=job.cached_segments,
         total_ms=_since(job.created_ms, job.finished_ms),
         real_time_factor=factor,
     )
@@ -131,6 +146,12 @@ def _audio(job: Job, links: Links) -> AudioView | None:
         format=job.audio.format,
         sample_rate=job.audio.sample_rate_hz,
     )
+
+
+def _captions(job: Job, here: str) -> CaptionsView | None:
+    if job.captions is None or job.status is not JobStatus.SUCCEEDED:
+        return None
+    return CaptionsView(**{name: f"{here}/captions.{name}" for name in CAPTION_TYPES})
 
 
 def _speech(job: Job) -> SpeechView:
@@ -163,6 +184,7 @@ def job_view(job: Job, links: Links) -> dict[str, Any]:
         ),
         queue=QueueView(position=job.position, eta_s=None) if waiting else None,
         audio=_audio(job, links),
+        captions=_captions(job, here),
         timing=_timing(job),
         substitutions=list(job.substitutions),
         error=ErrorView(**job.error.dump()) if job.error else None,
@@ -181,4 +203,4 @@ def job_view(job: Job, links: Links) -> dict[str, Any]:
             retry=f"{here}/retry",
         ),
     )
-    return view.model_dump(mode="json")
+    return view.model_dump(mode="json", by_alias=True)

@@ -6,18 +6,22 @@ A claim's attempt number is the fencing token: reports of older attempts are ref
 import json
 import uuid
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 from shared.connection import Scripts, state_store
 from shared.errors import FarmError, ObjectMissing
 from shared.records import read_request
-from shared.schemas import AudioResult, Claim, ErrorInfo, SegmentResult, SegmentSpec
+from shared.schemas import AudioResult, CaptionsResult, Claim, ErrorInfo, SegmentResult, SegmentSpec
 from shared.settings import Settings
 from shared.states import Finish, UnitKind
 
 RESULTS_AT_ONCE = 500
+REMADE_AT_ONCE = 500
+SETTLING_CALLS = 100  # one claim's calls, each of which settles some segments that need no worker
 RETRY_BASE_MS = 500
 RETRY_CAP_MS = 30_000
+DAY_MS = 86_400_000
 
 
 def segment_unit(index: int) -> str:
@@ -33,6 +37,11 @@ def unit_kind(unit: str) -> UnitKind:
 def error_info(error: FarmError) -> ErrorInfo:
     """An error as the job's record shows it."""
     return ErrorInfo(code=error.code, message=error.message, retryable=error.retryable)
+
+
+def cached_ms(object_lifetime_days: int) -> int:
+    """How long the cache may use an object, so that jobs find it before the store lets it go."""
+    return object_lifetime_days * DAY_MS - min(DAY_MS, object_lifetime_days * DAY_MS // 2)
 
 
 def _dump(values: Any) -> str:
@@ -63,12 +72,16 @@ class WorkStore:
         self._scripts = scripts
         self._lease_ms = int(settings.lease_s * 1000)
         self._max_attempts = settings.max_attempts
+        self._cached_ms = cached_ms(settings.object_lifetime_days)
 
     def claim(self, worker: str, voice: str, limit: int = 1) -> list[Claim]:
         """The most urgent due work of a voice's lane; up to `limit` segments, or one other unit."""
-        nonce = uuid.uuid4().hex  # the client may send the call twice
-        rows = self._scripts("claim", worker, voice, limit, self._lease_ms, nonce)
-        return [_read_claim(*row) for row in rows]
+        for _ in range(SETTLING_CALLS):
+            nonce = uuid.uuid4().hex  # the client may send the call twice
+            more, *rows = self._scripts("claim", worker, voice, limit, self._lease_ms, nonce)
+            if rows or not more:
+                return [_read_claim(*row) for row in rows]
+        return []  # the keeper rings for what is left
 
     def beat(self, claims: Sequence[Claim]) -> list[Claim]:
         """Extend the leases of `claims`; answers those that are no longer the caller's."""
@@ -83,13 +96,18 @@ class WorkStore:
         claim: Claim,
         specs: Sequence[SegmentSpec],
         *,
+        digests: Sequence[str] = (),
         total: int | None = None,
         substitutions: Sequence[dict[str, Any]] = (),
     ) -> Finish:
-        """Store the next segments of a plan as due; with `total` these were the last."""
+        """Store the next segments of a plan as due; with `total` these were the last.
+
+        `digests` says what each speaks; with them, what the cache has is done at once. Without,
+        the segments keep away from the cache.
+        """
         flat: list[str | int] = []
-        for spec in specs:
-            flat += [segment_unit(spec.index), _dump(spec.dump()), spec.n_chars]
+        for spec, digest in zip(specs, digests or repeat("", len(specs)), strict=True):
+            flat += [segment_unit(spec.index), _dump(spec.dump()), spec.n_chars, digest]
         outcome = self._scripts(
             "append_plan",
             claim.job,
@@ -100,39 +118,52 @@ class WorkStore:
         )
         return Finish(outcome)
 
-    def finish_segment(self, claim: Claim, result: SegmentResult) -> Finish:
-        """Report a segment whose audio is in the store."""
+    def finish_segment(self, claim: Claim, result: SegmentResult, digest: str = "") -> Finish:
+        """Report a segment whose audio is in the store; with its digest, others may use it too."""
         outcome = self._scripts(
             "finish_segment",
             claim.job,
             claim.unit,
             claim.attempt,
             _dump(result.dump()),
-            result.duration_ms,
-            result.synthesis_ms,
+            digest,
+            self._cached_ms,
         )
         return Finish(outcome)
 
-    def finish_assembly(self, claim: Claim, audio: AudioResult) -> tuple[Finish, float]:
-        """Report a job whose audio is in the store.
+    def finish_assembly(
+        self, claim: Claim, audio: AudioResult, captions: CaptionsResult | None = None
+    ) -> tuple[Finish, float]:
+        """Report a job whose audio, and captions if it has any, are in the store.
 
         Answers also the seconds from submit to the first segment's audio.
         """
         outcome, first_audio_ms = self._scripts(
-            "finish_assembly", claim.job, claim.attempt, _dump(audio.dump()), audio.duration_ms
+            "finish_assembly",
+            claim.job,
+            claim.attempt,
+            _dump(audio.dump()),
+            audio.duration_ms,
+            _dump(captions.dump()) if captions else "",
         )
         return Finish(outcome), first_audio_ms / 1000
 
-    def remake(self, claim: Claim, index: int) -> Finish:
-        """Report that a segment's audio is not in the store: it is due again, then the assembly."""
+    def remake(self, claim: Claim, missing: Sequence[tuple[int, str]]) -> Finish:
+        """Report indices and keys of segments that are not in the store.
+
+        They are due again, then the assembly.
+        """
         error = ObjectMissing("the store loses this job's audio again and again")
+        flat: list[str] = []
+        for index, key in missing[:REMADE_AT_ONCE]:
+            flat += [segment_unit(index), key]
         outcome = self._scripts(
             "remake",
             claim.job,
             claim.attempt,
-            segment_unit(index),
             self._max_attempts,
             _dump(error_info(error).dump()),
+            *flat,
         )
         return Finish(outcome)
 
@@ -162,10 +193,15 @@ class WorkStore:
         )
         return Finish(outcome)
 
-    def results(self, job_id: str, total: int) -> Iterator[tuple[SegmentSpec, SegmentResult]]:
-        """Every segment of a planned job with its result, in order, read in bounded pieces."""
+    def results(
+        self, job_id: str, total: int, first: int = 0
+    ) -> Iterator[tuple[SegmentSpec, SegmentResult]]:
+        """Every segment from `first` on of a planned job with its result, in order.
+
+        They are read in bounded pieces.
+        """
         client, key = self._scripts.client, self._scripts.key
-        for start in range(0, total, RESULTS_AT_ONCE):
+        for start in range(first, total, RESULTS_AT_ONCE):
             units = [segment_unit(i) for i in range(start, min(total, start + RESULTS_AT_ONCE))]
             with state_store():
                 pipe = client.pipeline(transaction=False)

@@ -15,6 +15,7 @@ from api.app import create_app
 from api.metrics import ApiMetrics, FarmCollector
 from api.openapi import PLACEHOLDER, described_routes
 from api.waiting import WaitSlots
+from shared.cache import CacheStore
 from shared.connection import Scripts, connect
 from shared.deliveries import DeliveryStore
 from shared.errors import FarmError, RequestError, all_errors
@@ -92,7 +93,8 @@ def _metrics(families: Iterable[Metric]) -> str:
 
 def api_metrics_table() -> str:
     scripts = Scripts(connect("redis://127.0.0.1:1"))
-    lanes = FarmCollector(PresenceStore(scripts), DeliveryStore(scripts)).describe()
+    cache = CacheStore(scripts, Settings())
+    lanes = FarmCollector(PresenceStore(scripts), DeliveryStore(scripts), cache).describe()
     return _metrics([*_collected(ApiMetrics(WaitSlots(1)).registry), *lanes])
 
 

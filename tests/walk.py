@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from shared.cache import CacheStore
 from shared.connection import Scripts
 from shared.jobs import JobStore, Submission
 from shared.presence import PresenceStore
@@ -30,6 +31,7 @@ class Farm:
         self.work = WorkStore(scripts, settings)
         self.repair = RepairStore(scripts, settings)
         self.presence = PresenceStore(scripts)
+        self.cache = CacheStore(scripts, settings)
 
     def submit(
         self,
@@ -84,7 +86,8 @@ def spec(index: int, n_chars: int = 3) -> SegmentSpec:
 
 def result(claim: Claim) -> SegmentResult:
     return SegmentResult(
-        key=f"{claim.job}/{claim.unit}",
+        key=f"jobs/{claim.job}/{claim.unit}",
+        size_bytes=10,
         duration_ms=300,
         sample_rate_hz=16000,
         synthesis_ms=10,

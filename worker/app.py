@@ -20,6 +20,7 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
 from shared.bells import DELIVER_QUEUE, DELIVER_TASK, WORK_TASK, Bells, celery_app, lane_queue
+from shared.cache import CacheStore
 from shared.connection import Scripts, connect
 from shared.deliveries import DeliveryStore, Schedule
 from shared.errors import EngineUnavailable, FarmError, Unavailable
@@ -38,6 +39,7 @@ from worker.keeper import COURIERS, JANITOR_INTERVAL_S, Keeper, Loop, Stores
 from worker.metrics import WorkerMetrics
 from worker.offer import offered_names
 from worker.pulse import Pulse
+from worker.scratch import clear_leftovers
 from worker.tasks import Bench, Tools
 from worker.voices import Voices
 
@@ -118,6 +120,7 @@ def _keeper_loops(app: Celery, farm: Settings, name: str) -> list[Loop]:
     scripts, storage = Scripts(_connect(farm)), open_store(farm)
     stores = Stores(
         repair=RepairStore(scripts, farm),
+        cache=CacheStore(scripts, farm),
         presence=PresenceStore(scripts),
         deliveries=DeliveryStore(scripts, Schedule.of(farm)),
         storage=storage,
@@ -181,6 +184,7 @@ class _Child:
         farm, scripts, started_s = self.farm, Scripts(_connect(self.farm)), monotonic()
         self.pulse.born(os.getpid())
         self.pulse.holds_until(monotonic() + farm.load_timeout_s)
+        clear_leftovers()
         voices = Voices(farm)
         offered = voices.warm()
         metrics = WorkerMetrics()

@@ -6,15 +6,16 @@ jobs, and has unneeded objects deleted. Running any of it twice is harmless.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
 from shared.bells import Bells
+from shared.cache import CacheStore
 from shared.deliveries import DeliveryStore
 from shared.errors import FarmError
 from shared.presence import LaneState, PresenceStore
-from shared.repair import RepairStore
+from shared.repair import BATCH, Garbage, RepairStore
 from shared.storage import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 SLEEP_AFTER_FAULT_S = 1.0
 JANITOR_INTERVAL_S = 2.0
 POSTPONE_S = 60.0
+CLEAR_ROUNDS = 20  # batches of garbage one step takes; the lead lasts no longer
 COURIERS = 8  # deliveries one courier process sends at once
 
 
@@ -66,6 +68,7 @@ class Stores:
     """What the keeper repairs."""
 
     repair: RepairStore
+    cache: CacheStore
     presence: PresenceStore
     deliveries: DeliveryStore
     storage: ObjectStore
@@ -108,6 +111,10 @@ class Keeper:
                 "%d leases ended, %d jobs expired, %d removed",
                 lost, expired, removed, extra={"action": "keep"},
             )  # fmt: skip
+        self._stores.cache.unpark()
+        self._stores.cache.release()
+        self._stores.cache.evict()
+        self._stores.repair.forget_voices()
         self._ring()
 
     def _after_an_outage(self) -> bool:
@@ -132,11 +139,26 @@ class Keeper:
         """Delete objects nobody needs; the store may be slow, so it has a loop of its own."""
         if not self._stores.repair.lead(self._name, self._lead_s):
             return
-        for garbage in self._stores.repair.garbage():
-            try:
-                self._stores.storage.delete(self._stores.storage.list(garbage.prefix))
-            except FarmError as error:
-                log.warning("not deleted: %s", error.message, extra={"action": "clear"})
-                self._stores.repair.postpone(garbage, POSTPONE_S)
-            else:
-                self._stores.repair.discarded([garbage])
+        shard = self._stores.cache.shard_to_scrub()
+        if shard:
+            self._stores.cache.scrub(self._stores.storage.list(shard))
+        for _ in range(CLEAR_ROUNDS):
+            found = self._stores.repair.garbage()
+            for garbage in found:
+                if garbage.is_folder:
+                    self._delete([garbage], self._stores.storage.list(garbage.prefix))
+            single = [garbage for garbage in found if not garbage.is_folder]
+            if single:
+                self._delete(single, (garbage.prefix for garbage in single))
+            if len(found) < BATCH:
+                return
+
+    def _delete(self, garbage: Sequence[Garbage], keys: Iterable[str]) -> None:
+        try:
+            self._stores.storage.delete(keys)
+        except FarmError as error:
+            log.warning("not deleted: %s", error.message, extra={"action": "clear"})
+            for one in garbage:
+                self._stores.repair.postpone(one, POSTPONE_S)
+        else:
+            self._stores.repair.discarded(garbage)

@@ -7,35 +7,37 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain, starmap
 from pathlib import Path
 from typing import Any
 
+from shared.audio.assembly import sound_of
+from shared.audio.encode import write_audio
 from shared.errors import EmptyAudio, FarmError, SynthesisError
-from shared.formats import nearest_rate
 from shared.schemas import AudioResult, JobRequest, SegmentSpec, Voice
 from worker.audio import gate
-from worker.audio.encode import write_audio
-from worker.audio.join import Piece, join
-from worker.audio.resample import resample
+from worker.audio.edges import trimmed
+from worker.audio.loudness import evened
 from worker.engine.base import Engine
 from worker.text.characters import count_spoken
 from worker.text.frontend import Frontend, Options
 from worker.text.symbols import Style
-from worker.types import Rendering, Segment, Substitution, Utterance, Wave
+from worker.timings import shifted, timing_rows
+from worker.types import Rendering, Segment, Substitution, TimingRows, Utterance, Wave
 
 MAX_SUBSTITUTIONS = 1000
+FINISH_REVISION = 1  # raise when trimming or levelling change what is stored for the same wave
 # What the request and the markup together may ask of an engine.
 SPEEDS, PITCHES, VOLUMES = (0.25, 4.0), (-24.0, 24.0), (0.0, 2.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rendered:
-    """A segment's wave, past the gate, with `[start, end, start_ms, end_ms]` rows of `spoken`."""
+    """A segment's wave, past the gate, trimmed and at an even level, as it is stored; with
+    `[start, end, start_ms, end_ms]` rows of `spoken`."""
 
     wave: Wave
     digest: str
-    timings_ms: tuple[tuple[int, int, int, int], ...]
+    timings_ms: TimingRows
 
 
 Outcome = Rendered | FarmError
@@ -106,6 +108,7 @@ def plan(
         symbols=symbols,
         style=Style(emotion=request.emotion),
         emotions=frozenset(voice.emotions),
+        captions=request.captions,
     )
     return Plan(request, text, frontend, reading)
 
@@ -122,9 +125,18 @@ def utterance(spec: SegmentSpec) -> Utterance:
     )
 
 
-def segment_key(job: str, rendered: "Rendered") -> str:
-    """The object key of a rendered segment of a job."""
-    return f"jobs/{job}/segments/{rendered.digest}.flac"
+def segment_key(job: str, digest: str) -> str:
+    """The object key of a rendered segment that belongs to one job alone."""
+    return f"jobs/{job}/segments/{digest}.flac"
+
+
+def cached_key(digest: str, unique: str) -> str:
+    """The object key of a rendered segment that other jobs may use too.
+
+    With `unique`, hexadecimal, no two renders have one key: what deletes an object that went out
+    of the cache never meets its successor.
+    """
+    return f"segments/{digest[:2]}/{digest}-{unique}.flac"
 
 
 def digest_of(voice: Voice, spec: SegmentSpec) -> str:
@@ -132,7 +144,7 @@ def digest_of(voice: Voice, spec: SegmentSpec) -> str:
 
     Volume, format and sample rate are not part of it: they come in when the job is assembled.
     """
-    asked = [voice.engine, voice.name, voice.revision, asdict(utterance(spec))]
+    asked = [FINISH_REVISION, voice.engine, voice.name, voice.revision, asdict(utterance(spec))]
     canonical = json.dumps(asked, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -157,21 +169,15 @@ def assemble(
 
     Raises `EmptyAudio` without any segment, and what `segments` raises.
     """
-    waves = iter(segments)
-    first = next(waves, None)
-    if first is None:
-        raise EmptyAudio("the job has no segments to join")
-    from_hz = first[1].rate_hz
-    to_hz = request.sample_rate_hz or nearest_rate(request.format, from_hz)
-    joined = join(starmap(_piece, chain([first], waves)))
-    encoded = write_audio(resample(joined, from_hz, to_hz), to_hz, request.format, path)
+    sound = sound_of(segments, request)
+    encoded = write_audio(sound.chunks, sound.rate_hz, request.format, path)
     return AudioResult(
         key=f"jobs/{job}/audio-{encoded.sha256[:16]}.{request.format}",
-        duration_ms=round(encoded.n_samples * 1000 / to_hz),
+        duration_ms=round(encoded.n_samples * 1000 / sound.rate_hz),
         size_bytes=encoded.size_bytes,
         sha256=encoded.sha256,
         format=request.format,
-        sample_rate_hz=to_hz,
+        sample_rate_hz=sound.rate_hz,
     )
 
 
@@ -191,6 +197,9 @@ def _spec(request: JobRequest, segment: Segment) -> SegmentSpec:
         silence_before_ms=segment.silence_before_ms,
         silence_after_ms=segment.silence_after_ms,
         n_chars=len(segment.spoken),
+        syllables=segment.syllables,
+        caption=segment.caption,
+        caption_words=segment.caption_words,
     )
 
 
@@ -219,20 +228,10 @@ def _passed(voice: Voice, spec: SegmentSpec, rendering: Rendering) -> Outcome:
         gate.check(rendering.wave, n_chars=count_spoken(spec.spoken), speed=spec.speed)
     except SynthesisError as error:
         return error
-    rows = rendering.timings if rendering.timed == "characters" else ()
+    wave, n_before = trimmed(rendering.wave)
+    timings = timing_rows(spec, rendering)
     return Rendered(
-        wave=rendering.wave,
+        wave=evened(wave),
         digest=digest_of(voice, spec),
-        timings_ms=tuple(
-            (row.start, row.end, round(row.start_s * 1000), round(row.end_s * 1000)) for row in rows
-        ),
-    )
-
-
-def _piece(spec: SegmentSpec, wave: Wave) -> Piece:
-    return Piece(
-        wave=wave,
-        volume=spec.volume,
-        silence_before_ms=spec.silence_before_ms,
-        silence_after_ms=spec.silence_after_ms,
+        timings_ms=shifted(timings, n_before / wave.rate_hz, wave.duration_s),
     )

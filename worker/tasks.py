@@ -5,9 +5,10 @@ Each kind of unit has one handler; what they compute is `worker/pipeline.py`'s.
 
 import logging
 import random
-import tempfile
 import traceback
+import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -16,7 +17,9 @@ from pathlib import Path
 from time import monotonic
 from typing import TypeVar
 
+from shared.audio.encode import decode_segment, encode_segment
 from shared.bells import Bells
+from shared.captions import CAPTION_TYPES
 from shared.errors import (
     FarmError,
     InternalError,
@@ -28,17 +31,25 @@ from shared.errors import (
 )
 from shared.logs import bound
 from shared.presence import PresenceStore
-from shared.schemas import MEDIA_TYPES, Claim, SegmentResult, SegmentSpec
+from shared.schemas import (
+    MEDIA_TYPES,
+    AudioResult,
+    CaptionsResult,
+    Claim,
+    SegmentResult,
+    SegmentSpec,
+)
 from shared.settings import Settings
 from shared.states import Finish, UnitKind
 from shared.storage import ObjectStore
 from shared.work import WorkStore
 from worker import pipeline
-from worker.audio.encode import decode_segment, encode_segment
+from worker.captions import CaptionWriter
 from worker.heartbeat import Heartbeat
 from worker.keeper import missing_bells
 from worker.metrics import WorkerMetrics
 from worker.pulse import Pulse
+from worker.scratch import scratch
 from worker.types import Wave
 from worker.voices import Voices
 
@@ -169,10 +180,15 @@ class Bench:
                     return
                 chunk = []
                 self._call_help(voice)
+        digests = self._digests(claim, chunk)
         done = self._report(
             claim,
             lambda: self._t.work.append_plan(
-                claim, chunk, total=total, substitutions=planned.substitutions()
+                claim,
+                chunk,
+                digests=digests,
+                total=total,
+                substitutions=planned.substitutions(),
             ),
         )
         if done is Finish.ACCEPTED and total > 1:
@@ -181,8 +197,20 @@ class Bench:
     def _store_plan(self, claim: Claim, chunk: Sequence[SegmentSpec]) -> bool:
         if self._t.heartbeat.lost(claim):
             return False
-        outcome = self._until_answered(lambda: self._t.work.append_plan(claim, chunk))
+        digests = self._digests(claim, chunk)
+        outcome = self._until_answered(
+            lambda: self._t.work.append_plan(claim, chunk, digests=digests)
+        )
         return outcome is Finish.ACCEPTED
+
+    def _digests(self, claim: Claim, specs: Sequence[SegmentSpec]) -> list[str]:
+        """What the cache knows the segments by; empty where it must not be used."""
+        if not self._caches(claim):
+            return []
+        return [pipeline.digest_of(self._t.voices.voice(spec.voice), spec) for spec in specs]
+
+    def _caches(self, claim: Claim) -> bool:
+        return claim.request.cache and self._t.settings.cache_limit_bytes > 0
 
     def _call_help(self, voice: str) -> None:
         """Ring for the workers that could take a share of what is due now."""
@@ -215,35 +243,36 @@ class Bench:
         return outcomes
 
     def _keep(self, claim: Claim, rendered: pipeline.Rendered, synthesis_s: float) -> None:
-        key = pipeline.segment_key(claim.job, rendered)
-        data = encode_segment(rendered.wave)
+        digest = rendered.digest if self._caches(claim) else ""
+        key = (
+            pipeline.cached_key(digest, uuid.uuid4().hex)
+            if digest
+            else pipeline.segment_key(claim.job, rendered.digest)
+        )
+        data = encode_segment(rendered.wave, rendered.timings_ms)
         self._patiently(claim, lambda: self._t.storage.put(key, data, MEDIA_TYPES["flac"]))
         self._fresh[key] = data
         while len(self._fresh) > FRESH_SEGMENTS:
             del self._fresh[next(iter(self._fresh))]
         result = SegmentResult(
             key=key,
+            size_bytes=len(data),
             duration_ms=round(rendered.wave.duration_s * 1000),
             sample_rate_hz=rendered.wave.rate_hz,
             synthesis_ms=round(synthesis_s * 1000),
             worker=self._t.worker,
-            timings=rendered.timings_ms,
         )
-        self._report(claim, lambda: self._t.work.finish_segment(claim, result))
+        self._report(claim, lambda: self._t.work.finish_segment(claim, result, digest))
 
     def _assemble(self, voice: str, claims: Sequence[Claim]) -> None:
         (claim,) = claims
         t = self._t
-        with tempfile.TemporaryDirectory(prefix="ttsfarm-") as directory:
-            path = Path(directory) / "audio"
-            audio = pipeline.assemble(self._waves(claim), claim.request, claim.job, path)
-            media_type = MEDIA_TYPES[audio.format]
-            self._patiently(claim, lambda: t.storage.put_file(audio.key, path, media_type))
+        audio, captions = self._joined(claim)
         first_audio_s = 0.0
 
         def finish() -> Finish:
             nonlocal first_audio_s
-            outcome, first_audio_s = t.work.finish_assembly(claim, audio)
+            outcome, first_audio_s = t.work.finish_assembly(claim, audio, captions)
             return outcome
 
         done = self._report(claim, finish)
@@ -257,15 +286,41 @@ class Bench:
             if claim.request.webhook_url:
                 t.bells.ring_courier()
 
-    def _waves(self, claim: Claim) -> Iterator[tuple[SegmentSpec, Wave]]:
+    def _joined(self, claim: Claim) -> tuple[AudioResult, CaptionsResult | None]:
+        """The job's audio, and its captions where they are asked for, both in the store."""
+        with ExitStack() as stack:
+            folder = stack.enter_context(scratch())
+            path, caption_path, writer = folder / "audio", folder / "captions", None
+            if claim.request.captions:
+                writer = stack.enter_context(CaptionWriter(claim.job, caption_path))
+            segments = self._waves(claim, writer)
+            audio = pipeline.assemble(segments, claim.request, claim.job, path)
+            self._upload(claim, audio.key, path, MEDIA_TYPES[audio.format])
+            captions = writer.finish() if writer else None
+            if captions:
+                self._upload(claim, captions.key, caption_path, CAPTION_TYPES["json"])
+        return audio, captions
+
+    def _upload(self, claim: Claim, key: str, path: Path, media_type: str) -> None:
+        self._patiently(claim, lambda: self._t.storage.put_file(key, path, media_type))
+
+    def _waves(
+        self, claim: Claim, captions: CaptionWriter | None
+    ) -> Iterator[tuple[SegmentSpec, Wave]]:
         n_read = 0
         for spec, result in self._t.work.results(claim.job, claim.segments_total):
             n_read += 1
-            if self._t.pulse.stopping.is_set() or self._t.heartbeat.lost(claim):
-                raise HandedBack("this worker stops, or the job was canceled")
-            yield spec, decode_segment(self._segment(claim, spec.index, result.key))
+            self._check_on(claim)
+            wave, rows = decode_segment(self._segment(claim, spec.index, result.key))
+            if captions:
+                captions.add(spec, wave, rows)
+            yield spec, wave
         if n_read != claim.segments_total:
             raise HandedBack("the job was deleted, or not all its segments are done")
+
+    def _check_on(self, claim: Claim) -> None:
+        if self._t.pulse.stopping.is_set() or self._t.heartbeat.lost(claim):
+            raise HandedBack("this worker stops, or the job was canceled")
 
     def _segment(self, claim: Claim, index: int, key: str) -> bytes:
         """A finished segment's object, from this worker's memory if it made it just now."""
@@ -275,9 +330,19 @@ class Bench:
         try:
             return self._patiently(claim, lambda: b"".join(self._t.storage.read(key)))
         except ObjectMissing as error:
-            log.warning("a segment's audio is gone from the store; rendering it again")
-            self._report(claim, lambda: self._t.work.remake(claim, index))
-            raise HandedBack("a segment is to be rendered again") from error
+            missing = [(index, key), *self._missing(claim, index + 1)]
+            log.warning("gone from the store, rendering again: %d segments", len(missing))
+            self._report(claim, lambda: self._t.work.remake(claim, missing))
+            raise HandedBack("segments are to be rendered again") from error
+
+    def _missing(self, claim: Claim, first: int) -> Iterator[tuple[int, str]]:
+        """Which segments from `first` on the store has lost too, so that all are made at once."""
+        for spec, result in self._t.work.results(claim.job, claim.segments_total, first):
+            self._check_on(claim)
+            try:
+                self._patiently(claim, partial(self._t.storage.stat, result.key))
+            except ObjectMissing:
+                yield spec.index, result.key
 
     # Reports and the patience they need
 

@@ -1,16 +1,16 @@
 """What text, engine and audio hand to one another.
 
 Frozen values only: `worker/text` makes segments, `worker/engine` makes renderings of them,
-`worker/audio` joins and encodes the waves. `worker/pipeline.py` is where they meet.
+`shared/audio` joins and encodes their waves. `worker/pipeline.py` is where they meet.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-Samples = NDArray[np.float32]
+from shared.alignment import Runs
+from shared.audio.wave import Samples as Samples
+from shared.audio.wave import TimingRows as TimingRows
+from shared.audio.wave import Wave as Wave
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +37,8 @@ class Segment:
     `{sy$tone$syllable$word$emotion$speaker}` units), None for engines that take text.
     `emotion` and `emotion_intensity` override the request's where the markup says so, as do
     `voice`, `speed` (a factor), `pitch` (semitones) and `volume` (a gain factor).
+    `syllables` pairs characters of `spoken` with syllables of `symbols`; `caption_words` pairs
+    characters of `caption`, the text without markup, with those of `spoken`.
     """
 
     index: int
@@ -53,6 +55,9 @@ class Segment:
     volume: float | None = None
     silence_before_ms: int = 0
     silence_after_ms: int = 0
+    syllables: Runs = ()
+    caption: str = ""
+    caption_words: Runs = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,18 +73,6 @@ class Utterance:
     emotion_intensity: float = 1.0
     speed: float = 1.0
     pitch: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wave:
-    """Mono audio: float32 samples in [-1, 1], shape [n_samples]."""
-
-    samples: Samples
-    rate_hz: int
-
-    @property
-    def duration_s(self) -> float:
-        return len(self.samples) / self.rate_hz
 
 
 @dataclass(frozen=True, kw_only=True)

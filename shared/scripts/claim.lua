@@ -1,15 +1,18 @@
 #!lua flags=allow-oom
 -- A worker takes the most urgent due work of a lane, fairly: interactive before bulk by weight,
--- tenants in turn charged in characters, priorities and age within a tenant.
+-- tenants in turn charged in characters, priorities and age within a tenant. A segment the cache
+-- has by now is finished here, one that another renders just now is parked; both cost nothing.
 -- Repeating a call with the same nonce answers the same units, so a call that timed out is safe.
 -- ARGV: worker, voice, how many segments at most, lease ms, nonce
--- Answers a list of {job, unit, attempt, tenant, request, matter}: one plan (its matter the text),
--- one assembly (how many segments it joins), or up to that many segments (what to speak).
+-- Answers {is there more to settle, claim, ...} with each claim {job, unit, attempt, tenant,
+-- request, matter}: one plan (its matter the text), one assembly (how many segments it joins), or
+-- up to that many segments (what to speak).
 -- claimed:<worker> STRING the last nonce and what it claimed, expires with the lease
 
 local worker, voice, limit, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local INTERACTIVE_SHARE = 4 -- of five claims, when both classes wait
 local BULK_PATIENCE_MS = 30000
+local SETTLED_AT_ONCE = 50 -- segments finished or parked by one call
 local turn_key = P .. "lane:" .. voice .. ":turn"
 local now = now_ms()
 
@@ -34,6 +37,7 @@ local function answered_before()
     local job = load_job(c[1])
     if held_by(job, c[2], c[3]) then rows[#rows + 1] = row(job, c[2], c[3]) end
   end
+  table.insert(rows, 1, 0)
   return rows
 end
 
@@ -75,6 +79,7 @@ local function take(class, tenant, job, unit, u)
   if class == "bulk" then redis.call("HSET", turn_key, "bulk_ms", now) end
   u.s, u.a, u.w = "claimed", u.a + 1, worker
   save_unit(job.id, unit, u)
+  start_rendering(job, unit, u)
   redis.call("SADD", job_key(job.id, "held"), unit)
   redis.call("ZADD", leases_key(voice), now + lease_ms, job.id .. "|" .. unit)
   if job.status == "queued" then
@@ -92,20 +97,36 @@ local function is_segment(unit)
   return unit ~= "plan" and unit ~= "assemble"
 end
 
+local n_settled = 0
+
+-- Whether a due unit needs no worker: it is done, or parked, and no longer due.
+local function settle(class, tenant, job, unit, u)
+  if hit(job, unit, u) then
+    make_assembly_due(job)
+    touch(job)
+  elseif not park(job, unit, u) then
+    return false
+  end
+  drop_due(voice, class, tenant, job.id .. "|" .. unit)
+  n_settled = n_settled + 1
+  return true
+end
+
 -- Takes the next unit of a class; answers it and whether it is the last of its batch. What killed
 -- a worker or failed before goes by itself, so that its neighbours are not charged again.
 local function take_from(class, batch)
-  local member, tenant = peek(class)
-  while member do
+  while n_settled < SETTLED_AT_ONCE do
+    local member, tenant = peek(class)
+    if not member then return nil end
     local id, unit = string.match(member, "^(.*)|(.*)$")
     local job, u = load_job(id), load_unit(id, unit)
-    if job and job.active and u and u.s == "due" then
+    if not (job and job.active and u and u.s == "due") then
+      drop_due(voice, class, tenant, member)
+    elseif not settle(class, tenant, job, unit, u) then
       local alone = not is_segment(unit) or u.l > 0 or u.e > 0
       if alone and #batch > 0 then return nil end
       return take(class, tenant, job, unit, u), alone
     end
-    drop_due(voice, class, tenant, member)
-    member, tenant = peek(class)
   end
   return nil
 end
@@ -113,7 +134,7 @@ end
 local before = answered_before()
 if before then return before end
 
-local batch, claims = {}, {}
+local more, batch, claims = unpark_next(), {}, {}
 for _, class in ipairs(classes()) do
   local taken, last = take_from(class, batch)
   while taken do
@@ -122,10 +143,12 @@ for _, class in ipairs(classes()) do
     if last or #batch >= limit then break end
     taken, last = take_from(class, batch)
   end
-  if #batch > 0 then break end -- a greeting never waits for a batch of a book
+  more = more or n_settled >= SETTLED_AT_ONCE
+  if #batch > 0 or more then break end -- a greeting never waits for a batch of a book
 end
 if #claims > 0 then
   redis.call("SET", P .. "claimed:" .. worker, cjson.encode({nonce = ARGV[5], claims = claims}),
     "PX", lease_ms)
 end
+table.insert(batch, 1, more and 1 or 0)
 return batch

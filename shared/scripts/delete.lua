@@ -1,10 +1,11 @@
 #!lua flags=allow-oom
--- A job's record is removed; one that still runs is canceled first. Its objects are garbage.
+-- A job's record is removed; one that still runs is canceled first. Its objects are garbage, with
+-- those cached segments that no other job uses.
 -- ARGV: job, tenant
 -- Answers "accepted" | "gone".
 
 local job = load_job(ARGV[1])
 if not job or job.tenant ~= ARGV[2] then return "gone" end
 if job.active then end_job(job, "canceled") end
-purge(job)
+purge(job, true)
 return "accepted"

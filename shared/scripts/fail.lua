@@ -9,7 +9,7 @@ local u, refusal = held_by(job, unit, tonumber(ARGV[3]))
 if not u then return refusal end
 
 u.e = u.e + 1
-let_go(job, unit)
+let_go(job, unit, u)
 if ARGV[5] == "1" and u.e < tonumber(ARGV[6]) then
   local delay_ms = math.min(tonumber(ARGV[8]), tonumber(ARGV[7]) * 2 ^ math.min(u.e - 1, 20))
   u.s = "waiting"

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- A job's audio is in the store; the job has succeeded.
--- ARGV: job, attempt, audio, audio ms
+-- A job's audio, and its captions if it has any, are in the store; the job has succeeded.
+-- ARGV: job, attempt, audio, audio ms, captions or ""
 -- Answers {"accepted" | "repeated" | "stale" | "ended" | "gone", ms from submit to the first segment's audio}.
 
 local job = load_job(ARGV[1])
@@ -9,6 +9,7 @@ if not u then return {refusal, 0} end
 u.s = "done"
 save_unit(job.id, "assemble", u)
 redis.call("HSET", job_key(job.id), "audio", ARGV[3], "audio_ms", ARGV[4])
+if ARGV[5] ~= "" then redis.call("HSET", job_key(job.id), "captions", ARGV[5]) end
 end_job(job, "succeeded")
 local times = redis.call("HMGET", job_key(job.id), "created_ms", "first_audio_ms")
 return {"accepted", tonumber(times[2] or times[1]) - tonumber(times[1])}

@@ -1,22 +1,26 @@
 #!lua flags=allow-oom
 -- A segment's audio is in the store; accepted only from the newest attempt. The last one makes
--- the assembly due.
--- ARGV: job, unit, attempt, result, audio ms, synthesis ms
+-- the assembly due. Audio made for the cache that comes too late is garbage.
+-- ARGV: job, unit, attempt, result, digest of what was spoken or "" to keep it from the cache,
+--       how long the cache may use it in ms
 -- Answers "accepted" | "repeated" | "stale" | "ended" | "gone".
 
-local job, unit = load_job(ARGV[1]), ARGV[2]
+local job, unit, text = load_job(ARGV[1]), ARGV[2], ARGV[4]
+local digest, result = ARGV[5] ~= "" and ARGV[5] or nil, cjson.decode(ARGV[4])
 local u, refusal = held_by(job, unit, tonumber(ARGV[3]))
-if not u then return refusal end
+if not u then
+  local wasted = digest and refusal ~= "repeated" and not is_cached(digest, result.key)
+  if wasted then discard(result.key, 0) end
+  return refusal
+end
 
-u.s = "done"
-save_unit(job.id, unit, u)
-let_go(job, unit)
-local results = job_key(job.id, "results")
-redis.call("HSET", results, unit, ARGV[4])
-redis.call("HSET", job_key(job.id), "segments_done", redis.call("HLEN", results))
-redis.call("HINCRBY", job_key(job.id), "audio_ms", ARGV[5])
-redis.call("HINCRBY", job_key(job.id), "synthesis_ms", ARGV[6])
-if tonumber(unit) == 0 then redis.call("HSETNX", job_key(job.id), "first_audio_ms", now_ms()) end
+if digest then
+  text = publish(digest, text, tonumber(ARGV[6]))
+  count("misses")
+end
+let_go(job, unit, u, digest)
+complete(job, unit, u, digest, text)
+redis.call("HINCRBY", job_key(job.id), "synthesis_ms", result.synthesis_ms)
 make_assembly_due(job)
 touch(job)
 return "accepted"

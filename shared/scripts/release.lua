@@ -7,7 +7,7 @@ local job, unit = load_job(ARGV[1]), ARGV[2]
 local u, refusal = held_by(job, unit, tonumber(ARGV[3]))
 if not u then return refusal end
 
-let_go(job, unit)
+let_go(job, unit, u)
 if tonumber(ARGV[4]) > 0 then
   u.s = "waiting"
   save_unit(job.id, unit, u)

@@ -1,26 +1,30 @@
 #!lua flags=allow-oom
--- An assembler found a segment's audio gone from the store: the segment is due again, and the
--- assembly once more when it is done; a job whose audio keeps vanishing fails.
--- ARGV: job, attempt of the assembly, segment unit, times allowed, error
+-- An assembler found audio of segments gone from the store: they are due again, and the assembly
+-- once more when they are done; a job whose audio keeps vanishing fails.
+-- ARGV: job, attempt of the assembly, times allowed, error, then segment unit and the key that is
+--       gone for each
 -- Answers "accepted" | "repeated" | "stale" | "ended" | "gone".
 
-local job, unit = load_job(ARGV[1]), ARGV[3]
+local job = load_job(ARGV[1])
 local assembly, refusal = held_by(job, "assemble", tonumber(ARGV[2]))
 if not assembly then return refusal end
 
+local function make_anew(unit, key)
+  local u = load_unit(job.id, unit)
+  if u.k and is_cached(u.k, key) then drop_entry(u.k) end
+  undo(job, unit, u)
+  push_due(job, unit, u)
+end
+
 let_go(job, "assemble")
 assembly.e = assembly.e + 1
-if assembly.e >= tonumber(ARGV[4]) then
-  assembly.s = "failed"
-  save_unit(job.id, "assemble", assembly)
-  end_job(job, "failed", ARGV[5])
-  return "accepted"
-end
-assembly.s = nil
+local gives_up = assembly.e >= tonumber(ARGV[3])
+assembly.s = gives_up and "failed" or nil
 save_unit(job.id, "assemble", assembly)
-redis.call("HDEL", job_key(job.id, "results"), unit)
-redis.call("HSET", job_key(job.id), "segments_done",
-  redis.call("HLEN", job_key(job.id, "results")))
-push_due(job, unit, load_unit(job.id, unit))
-touch(job)
+for i = 5, #ARGV, 2 do make_anew(ARGV[i], ARGV[i + 1]) end
+if gives_up then
+  end_job(job, "failed", ARGV[4])
+else
+  touch(job)
+end
 return "accepted"

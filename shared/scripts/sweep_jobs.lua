@@ -16,7 +16,7 @@ for _, id in ipairs(redis.call("ZRANGEBYSCORE", P .. "retention", "-inf", now, "
   redis.call("ZREM", P .. "retention", id)
   local job = load_job(id)
   if job and not job.active then
-    purge(job)
+    purge(job, false)
     n_removed = n_removed + 1
   end
 end

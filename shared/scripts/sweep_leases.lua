@@ -11,7 +11,7 @@ for _, voice in ipairs(redis.call("SMEMBERS", P .. "lanes")) do
     local id, unit = string.match(member, "^(.*)|(.*)$")
     local job, u = load_job(id), load_unit(id, unit)
     if job and job.active and u and u.s == "claimed" then
-      let_go(job, unit)
+      let_go(job, unit, u)
       u.l = u.l + 1
       if u.l >= tonumber(ARGV[2]) then
         u.s = "failed"

@@ -342,10 +342,12 @@ def test_a_claim_sent_twice_answers_the_same_units(farm: Farm) -> None:
     call = ("claim", "w1", "fake", 4, 10_000, "one-call")
     first, second = farm.scripts(*call), farm.scripts(*call)
     assert first == second
-    assert [row[1] for row in first] == ["000000", "000001", "000002", "000003"]
+    more, *rows = first
+    assert more == 0
+    assert [row[1] for row in rows] == ["000000", "000001", "000002", "000003"]
     assert len(farm.claim(limit=8)) == 2
     third = farm.scripts(*call)
-    assert third == []  # another call came between: this one is new again
+    assert third == [0]  # another call came between: this one is new again
 
 
 def test_what_failed_before_is_claimed_alone(farm: Farm) -> None:
@@ -373,7 +375,7 @@ def test_audio_that_keeps_vanishing_fails_the_job(farm: Farm) -> None:
     for _ in range(20):
         for claim in farm.claim(limit=2):
             if claim.kind is UnitKind.ASSEMBLE:
-                farm.work.remake(claim, 1)
+                farm.work.remake(claim, [(1, "jobs/a/000001")])
             else:
                 farm.work.finish_segment(claim, result(claim))
         if farm.status("a") is not JobStatus.RUNNING:
@@ -389,7 +391,7 @@ def test_retry_after_a_remake_waits_for_the_segment(farm: Farm) -> None:
     for claim in farm.claim(limit=2):
         farm.work.finish_segment(claim, result(claim))
     (assembly,) = farm.claim()
-    farm.work.remake(assembly, 1)
+    farm.work.remake(assembly, [(1, "jobs/a/000001")])
     farm.jobs.cancel("default", "a")
     farm.jobs.retry("default", "a")
     assert [claim.unit for claim in farm.claim(limit=8)] == ["000001"]

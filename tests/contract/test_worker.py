@@ -17,6 +17,7 @@ from shared.connection import Scripts
 from shared.deliveries import DeliveryStore
 from shared.errors import StateStoreUnavailable
 from shared.presence import LaneState
+from shared.schemas import Claim
 from shared.settings import Settings
 from shared.states import JobStatus
 from shared.storage import ObjectStore, open_store
@@ -33,6 +34,11 @@ from worker.voices import Voices
 pytestmark = pytest.mark.redis
 
 TEXT = "今天天气很好，我们去公园走走吧。"
+
+
+def book(n_sentences: int) -> str:
+    """A text of so many different sentences."""
+    return "".join(f"今天天气很好，我们去第{i}个公园走走吧。" for i in range(n_sentences))
 
 
 @dataclass
@@ -61,8 +67,8 @@ class Worker:
         units = self.farm.scripts.client.hgetall(self.farm.scripts.key("job", job_id, "units"))
         return [json.loads(units[name]) for name in sorted(units, key=lambda n: (n != "plan", n))]
 
-    def objects(self) -> list[str]:
-        return list(self.store.list("jobs/"))
+    def objects(self, prefix: str = "") -> list[str]:
+        return list(self.store.list(prefix))
 
     def audio_of(self, job_id: str) -> bytes:
         job = self.farm.jobs.job("default", job_id)
@@ -93,34 +99,44 @@ def worker(scripts: Scripts, farm_settings: Settings) -> Iterator[Worker]:
 
 
 def test_a_drain_takes_a_job_from_text_to_audio(worker: Worker) -> None:
-    worker.farm.submit("a", TEXT * 5)
+    worker.farm.submit("a", book(5))
     assert worker.drain() >= 5
     assert worker.farm.status("a") is JobStatus.SUCCEEDED
     assert worker.audio_of("a")[:4] == b"RIFF"
 
 
-def test_a_segment_gone_from_the_store_is_rendered_again(worker: Worker) -> None:
-    worker.farm.submit("a", TEXT * 30)
-    worker.farm.submit("b", TEXT * 30)
-    worker.drain()
-    whole = worker.audio_of("b")
-    worker.farm.submit("c", TEXT * 30)
+def render_all_but_the_assembly(worker: Worker, job_id: str) -> list[Claim]:
+    """Does everything of a job but its assembly, which is claimed and answered."""
     for _ in range(200):
         batch = worker.farm.work.claim("w1", "fake", 8)
         if any(claim.unit == "assemble" for claim in batch):
-            break
+            return batch
         worker.bench._perform("fake", batch)
-    lost = next(key for key in worker.objects() if key.startswith("jobs/c/segments/"))
-    worker.store.delete([lost])
+    raise AssertionError(f"{job_id} was never to be assembled")
+
+
+@pytest.mark.parametrize("cache", [True, False])
+def test_segments_gone_from_the_store_are_rendered_again_at_once(
+    worker: Worker, cache: bool
+) -> None:
+    worker.farm.submit("a", book(20), cache=False)
+    worker.drain()
+    worker.farm.submit("b", book(20), cache=cache)
+    batch = render_all_but_the_assembly(worker, "b")
+    folder = "segments/" if cache else "jobs/b/segments/"
+    worker.store.delete(worker.objects(folder)[3:9])
     worker.bench._fresh.clear()
     worker.bench._perform("fake", batch)
-    assert worker.farm.status("c") is JobStatus.RUNNING
+    assert worker.farm.status("b") is JobStatus.RUNNING
+    assert worker.farm.jobs.job("default", "b").segments_done == 14
     worker.drain()
-    assert worker.audio_of("c") == whole
+    assert worker.audio_of("b") == worker.audio_of("a")
+    again = [u["a"] for u in worker.units("b") if "w" in u and u["a"] > 1]
+    assert again == [2] * 7  # six segments and the assembly
 
 
 def test_a_store_that_stays_down_costs_no_attempt(worker: Worker) -> None:
-    worker.farm.submit("a", TEXT * 20)
+    worker.farm.submit("a", book(20))
     folder = worker.settings.storage_dir / "objects"
     shutil.rmtree(folder)
     folder.write_text("not a folder")
@@ -209,6 +225,7 @@ def test_a_worker_that_left_is_forgotten_at_once(worker: Worker) -> None:
 def keeper_of(worker: Worker, name: str, clock: Callable[[], float] = time.monotonic) -> Keeper:
     stores = Stores(
         repair=worker.farm.repair,
+        cache=worker.farm.cache,
         presence=worker.farm.presence,
         deliveries=DeliveryStore(worker.farm.scripts),
         storage=worker.store,
@@ -238,7 +255,9 @@ def test_the_janitor_deletes_what_a_deleted_job_left(worker: Worker) -> None:
     worker.drain()
     assert worker.objects() != []
     worker.farm.jobs.delete("default", "a")
-    keeper_of(worker, "k").clear()
+    keeper = keeper_of(worker, "k")
+    keeper.repair()
+    keeper.clear()
     assert worker.objects() == []
 
 

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -38,13 +39,20 @@ def test_a_model_folder_speaks_in_the_farm(
     (voice,) = farm.call("GET", "/v1/voices").json["voices"]
     assert (voice["name"], voice["engine"]) == ("zhitian_emo", "sambert")
     assert "happy" in voice["emotions"]
-    text = "今天天气很好。我们去公园，好不好？"
-    job_id = farm.submit(text, emotion="happy", webhook_url=receiver.url)
+    text = "今天是2026年，天气很好。我们用iPhone拍照，好不好？"
+    job_id = farm.submit(text, emotion="happy", captions=True, webhook_url=receiver.url)
     job = farm.ended(job_id, 60)
     assert job["status"] == "succeeded", job["error"]
     samples, rate_hz = soundfile.read(io.BytesIO(farm.audio(job_id)))
     assert rate_hz == voice["sample_rate"]
     assert len(samples) / rate_hz == pytest.approx(job["audio"]["duration_s"], abs=0.01)
+    sentences = farm.call("GET", job["captions"]["json"]).json["sentences"]
+    assert "".join(one["text"] for one in sentences) == text
+    words = [word for one in sentences for word in one["words"]]
+    assert {"2026", "iPhone", "年，"} <= {word["text"] for word in words}
+    edges = [word[edge] for word in words for edge in ("start_ms", "end_ms")]
+    assert all(a <= b for a, b in pairwise([0, *edges, 1000 * len(samples) / rate_hz]))
+    assert len({*edges}) > len(words)  # durations of the model's own, not one for all
     wait_until(lambda: len(receiver.received) == 1, 60)
     ((headers, body),) = receiver.received
     secret = farm.call("GET", "/v1/webhooks/secret").json["secret"]

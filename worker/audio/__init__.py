@@ -1,1 +1,1 @@
-"""Waves: gate, join, encode; pure, no network, store or queue."""
+"""The audio gate; pure, no network, store or queue."""

@@ -27,6 +27,7 @@ class Options:
     `symbols` False leaves them out, for engines that take text. `language` other than `zh` keeps
     the text as written, only cleaned and split. `emotions` are the voice's; an SSML emotion
     outside them is refused, None allows all the model knows. `max_chars` refuses longer texts.
+    `captions` adds to each segment what a caption shows of it.
     """
 
     markup: Literal["text", "ssml"] = "text"
@@ -36,6 +37,7 @@ class Options:
     emotions: frozenset[str] | None = None
     lenient: bool = False
     max_chars: int | None = None
+    captions: bool = False
 
 
 class Frontend:
@@ -95,7 +97,9 @@ class Frontend:
         return merged(
             part
             for source, base, passage in passages
-            for part in placed(_drafts(speaker, passage, chosen), source, base, passage)
+            for part in placed(
+                _drafts(speaker, passage, chosen), source, base, passage, chosen.captions
+            )
         )
 
 

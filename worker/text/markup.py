@@ -88,6 +88,8 @@ class Builder:
         self._done: list[tuple[_Draft, int | None]] = []
         self._draft = _Draft(start=0, voicing=Voicing())
         self._stripped: list[str] = []
+        self._content: list[str] = []
+        self._places: list[int] = []
         self._silence_ms = 0
         self._breaks = 0
 
@@ -152,6 +154,8 @@ class Builder:
 
     def text(self, text: str, place: int, *, literal: bool) -> None:
         """Character data at `place`; not `literal` where a reference stands for it."""
+        self._content.append(text)
+        self._places += range(place, place + len(text)) if literal else [place] * len(text)
         if self._open and self._open[-1].name in _CLOSING:
             self._open[-1].text += text
             return
@@ -224,18 +228,20 @@ class Builder:
             self._done.append((self._draft, None))
         if self._breaks and all(draft.empty for draft, _ in self._done):
             raise self.error("no_text", "There is nothing to speak but breaks", 0)
+        content = Cleaned(text="".join(self._content), offsets=self._places)
         starts = [0, *(draft.start for draft, _ in self._done[1:]), len(self._source)]
         return [
-            (self._source[a:b], a, _passage(draft, b, after_ms))
+            (self._source[a:b], a, _passage(draft, b, after_ms, content))
             for (draft, after_ms), a, b in zip(self._done, starts, starts[1:], strict=False)
         ]
 
 
-def _passage(draft: _Draft, end: int, after_ms: int | None) -> Passage:
+def _passage(draft: _Draft, end: int, after_ms: int | None, content: Cleaned) -> Passage:
     removals = tuple(r for cleaned in draft.cleaned for r in cleaned.removals)
     cleaned = Cleaned(text="".join(draft.parts), offsets=[*draft.offsets, end], removals=removals)
     return Passage(
         cleaned=cleaned,
+        content=content,
         fixed=draft.fixed,
         voicing=draft.voicing,
         silence_before_ms=draft.silence_before_ms,

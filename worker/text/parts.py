@@ -3,12 +3,15 @@
 A stretch of which nothing can be spoken joins the part before it, or the first one to come.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from shared.alignment import Runs, packed
+from worker.text.captions import caption_words
 from worker.text.characters import is_hanzi
-from worker.text.clean import Removal
+from worker.text.clean import Cleaned, Removal
 from worker.text.passages import Passage, Voicing
 from worker.text.speaker import Draft
 from worker.text.split import End
@@ -24,7 +27,8 @@ NOTHING: Final = "nothing to speak"
 class Part:
     """A segment with its words and readings; `spoken` is empty where nothing can be said.
 
-    `pinyin` has one entry for each character of `text`: its surface reading, or None.
+    `pinyin` has one entry for each character of `text`: its surface reading, or None. `caption` is
+    the text without markup, `caption_words` how it is spoken; both only where they are asked for.
     """
 
     start: int
@@ -39,6 +43,9 @@ class Part:
     voicing: Voicing = field(default_factory=Voicing)
     silence_before_ms: int = 0
     silence_after_ms: int | None = None
+    syllables: Runs = ()
+    caption: str = ""
+    caption_words: tuple[tuple[int, int], ...] = ()
 
     def segment(self, index: int) -> Segment:
         """The part as the engines get it."""
@@ -58,11 +65,17 @@ class Part:
             volume=self.voicing.volume,
             silence_before_ms=self.silence_before_ms,
             silence_after_ms=SILENCE_MS[self.ends] if after is None else after,
+            syllables=self.syllables,
+            caption=self.caption,
+            caption_words=packed(self.caption_words),
         )
 
 
-def placed(drafts: Iterable[Draft], source: str, base: int, passage: Passage) -> Iterator[Part]:
+def placed(
+    drafts: Iterable[Draft], source: str, base: int, passage: Passage, captions: bool = False
+) -> Iterator[Part]:
     """The drafts of a passage as parts whose spans cover `source`, which begins at `base`."""
+    shown = _Shown(passage.content, source, base) if captions else None
     removals = list(passage.cleaned.removals)
     held: Part | None = None
     at = base
@@ -71,13 +84,16 @@ def placed(drafts: Iterable[Draft], source: str, base: int, passage: Passage) ->
             yield held
         end = max(at, passage.cleaned.offsets[draft.end])
         held = _part(draft, source[at - base : end - base], at, passage)
+        if shown:
+            held = shown.captioned(held, draft, passage)
         held, removals = _with_removals(held, source, base, removals)
         at = end
     if held is None:
         held = Part(start=base, end=base, text="", spoken="")
     stop = base + len(source)
     if at < stop:
-        held = _joined(held, _bare(at, stop, source[at - base :]))
+        bare = _bare(at, stop, source[at - base :], shown.text(at, stop) if shown else "")
+        held = _joined(held, bare)
     held, _ = _with_removals(held, source, base, removals)
     if held.spoken and passage.silence_after_ms is not None:
         held = replace(held, silence_after_ms=passage.silence_after_ms)
@@ -108,6 +124,7 @@ def _part(draft: Draft, text: str, at: int, passage: Passage) -> Part:
         symbols=draft.symbols,
         words=draft.words,
         pinyin=tuple(pinyin),
+        syllables=draft.syllables,
         substitutions=substitutions,
         ends=draft.ends,
         voicing=passage.voicing,
@@ -120,8 +137,39 @@ def _quoted(text: str) -> str:
     return text[:_QUOTED_CHARS].encode("utf-8", "replace").decode()
 
 
-def _bare(start: int, end: int, text: str) -> Part:
-    return Part(start=start, end=end, text=text, spoken="", pinyin=(None,) * len(text))
+class _Shown:
+    """A passage's text as captions show it, by places in the source."""
+
+    def __init__(self, content: Cleaned | None, source: str, base: int) -> None:
+        self._content = content or Cleaned(text=source, offsets=range(base, base + len(source)))
+
+    def text(self, start: int, end: int) -> str:
+        return self._content.text[self._at(start) : self._at(end)]
+
+    def captioned(self, part: Part, draft: Draft, passage: Passage) -> Part:
+        """The part with what a caption shows of it."""
+        begin, size = self._at(part.start), self._at(part.end) - self._at(part.start)
+        offsets = passage.cleaned.offsets
+
+        def place(at: int) -> int:
+            return max(0, min(size, self._at(offsets[draft.sentence + at]) - begin))
+
+        text = self.text(part.start, part.end)
+        if not part.spoken:
+            return replace(part, caption=text)
+        spans = [(place(low), place(high)) for low, high in draft.origins]
+        return replace(
+            part, caption=text, caption_words=tuple(caption_words(text, part.spoken, spans))
+        )
+
+    def _at(self, place: int) -> int:
+        return bisect_left(self._content.offsets, place)
+
+
+def _bare(start: int, end: int, text: str, caption: str) -> Part:
+    return Part(
+        start=start, end=end, text=text, spoken="", pinyin=(None,) * len(text), caption=caption
+    )
 
 
 def _with_removals(
@@ -179,7 +227,24 @@ def _joined(first: Part, second: Part) -> Part:
         if End.PARAGRAPH in (first.ends, second.ends) and main is first
         else main.ends,
         silence_before_ms=first.silence_before_ms + second.silence_before_ms,
+        caption=first.caption + second.caption,
+        caption_words=_grown(
+            main.caption_words, len(first.caption + second.caption), main is first
+        ),
     )
+
+
+def _grown(
+    words: tuple[tuple[int, int], ...], n_chars: int, at_end: bool
+) -> tuple[tuple[int, int], ...]:
+    """The words with their last or first one so long that all together have `n_chars`."""
+    if not words:
+        return ()
+    place = -1 if at_end else 0
+    added = n_chars - sum(size for size, _ in words)
+    grown = [*words]
+    grown[place] = (grown[place][0] + added, grown[place][1])
+    return tuple(grown)
 
 
 def _unspoken(part: Part) -> Part:

@@ -46,9 +46,13 @@ class Voicing:
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """Text to split and speak in one style, with silences the markup asks for around it."""
+    """Text to split and speak in one style, with silences the markup asks for around it.
+
+    `content` is the whole document's text without markup, None where there is no markup.
+    """
 
     cleaned: Cleaned
+    content: Cleaned | None = None
     fixed: Mapping[str, Fixed] = field(default_factory=dict)
     voicing: Voicing = field(default_factory=Voicing)
     silence_before_ms: int = 0

@@ -1,11 +1,12 @@
 """One sentence through every stage: pieces, words, readings, prosody, sandhi, symbols."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
+from shared.alignment import Runs, packed
 from worker.text import lengths, prosody, symbols
 from worker.text.characters import is_hanzi
 from worker.text.english import EnglishReader
@@ -37,7 +38,9 @@ class Unread:
 class Draft:
     """A segment to be, by offsets in the passage's cleaned text; `spoken` may be empty.
 
-    `pinyin` are offsets of Chinese characters with their surface readings.
+    `pinyin` are offsets of Chinese characters with their surface readings. `syllables` pairs
+    characters of `spoken` with those of `symbols`; `origins` says for each of the former where in
+    the sentence, which begins at `sentence`, it comes from.
     """
 
     start: int
@@ -49,6 +52,9 @@ class Draft:
     unread: tuple[Unread, ...]
     ends: End
     first: bool
+    syllables: Runs
+    sentence: int
+    origins: Sequence[tuple[int, int]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +64,15 @@ class _Chunk:
     words: tuple[Word, ...]
     end: int
     ends: End
+
+
+class _Line(NamedTuple):
+    """Symbols, readings of source characters, origins of what has none, each word's syllables."""
+
+    symbols: str = ""
+    pinyin: tuple[tuple[int, str], ...] = ()
+    missing: Sequence[tuple[int, int]] = ()
+    said: Sequence[tuple[Word, Sequence[Syllable | None]]] = ()
 
 
 class Speaker:
@@ -183,34 +198,35 @@ class Speaker:
         words = chunk.words
         low, high = (words[0].start, words[-1].end) if words else (0, 0)
         text = spoken.text[low:high].strip()
-        line: str | None = None
-        pinyin: tuple[tuple[int, str], ...] = ()
+        low = spoken.text.find(text, low)
+        high = low + len(text)
+        line = _Line()
         speakable = any(w.kind in _SPOKEN_KINDS for w in words)
         if style is not None and speakable:
-            line, pinyin, missing = self._symbols(words, spoken, style)
+            line = self._symbols(words, spoken, style)
             unread += tuple(
                 Unread(start=sentence.start + a, end=sentence.start + b, reason=_NO_READING)
-                for a, b in missing
+                for a, b in line.missing
             )
-            speakable = bool(line)
+            speakable = bool(line.symbols)
         elif style is None:
             speakable = speakable or _WORDLIKE.search(text) is not None
         return Draft(
             start=sentence.start + start,
             end=sentence.start + chunk.end,
             spoken=text if speakable else "",
-            symbols=line or None,
+            symbols=line.symbols or None,
             words=tuple(w.text for w in words if w.kind is not WordKind.SPACE),
-            pinyin=tuple((sentence.start + at, reading) for at, reading in pinyin),
+            pinyin=tuple((sentence.start + at, reading) for at, reading in line.pinyin),
             unread=unread,
             ends=chunk.ends,
             first=sentence.start + start == 0,
+            syllables=_paired(line.said, low, high),
+            sentence=sentence.start,
+            origins=spoken.origins[low:high],
         )
 
-    def _symbols(
-        self, words: Sequence[Word], spoken: Spoken, style: Style
-    ) -> tuple[str, tuple[tuple[int, str], ...], list[tuple[int, int]]]:
-        """The line, the readings of source characters, and origins of what has no reading."""
+    def _symbols(self, words: Sequence[Word], spoken: Spoken, style: Style) -> _Line:
         said = self._reader.readings(spoken.text, words)
         for begin, end, element in spoken.fixed:
             if element.readings:
@@ -225,16 +241,23 @@ class Speaker:
                 said[begin:end] = element.readings
         sounds = list(map(self._table.syllable, said))
         spoken_words = []
+        uttered: list[tuple[Word, Sequence[Syllable | None]]] = []
         for group in groups:
             found: list[Syllable] = []
             for word in group.words:
                 if word.kind is WordKind.HANZI and not fixed:
-                    found += filter(None, sounds[word.start : word.start + len(word.text)])
+                    its: Sequence[Syllable | None] = sounds[word.start : word.end]
                 else:
-                    found += filter(None, self._syllables(word, sounds, fixed))
+                    its = self._syllables(word, sounds, fixed)
+                found += filter(None, its)
+                uttered.append((word, its))
             spoken_words.append(SpokenWord(syllables=tuple(found), level=group.level))
-        line = symbols.line(spoken_words, style)
-        return line, _source_pinyin(spoken, words, said), missing
+        return _Line(
+            symbols=symbols.line(spoken_words, style),
+            pinyin=_source_pinyin(spoken, words, said),
+            missing=missing,
+            said=uttered,
+        )
 
     def _usable(
         self, words: Sequence[Word], spoken: Spoken, said: Sequence[str]
@@ -276,6 +299,22 @@ class Speaker:
 def _is_free(spoken: Spoken, at: int) -> bool:
     """Whether the text may be cut before `at`: never inside what one rule or element spoke."""
     return at == 0 or spoken.origins[at][0] >= spoken.origins[at - 1][1]
+
+
+def _paired(said: Iterable[tuple[Word, Sequence[Syllable | None]]], low: int, high: int) -> Runs:
+    """How many characters between `low` and `high` share how many syllables, in order."""
+    pairs: list[tuple[int, int]] = []
+    for word, its in said:
+        if word.start > low:
+            pairs.append((word.start - low, 0))
+        if word.kind is WordKind.HANZI:
+            pairs += [(1, 1 if syllable else 0) for syllable in its]
+        else:
+            pairs.append((len(word.text), len(its)))
+        low = word.end
+    if pairs and high > low:
+        pairs.append((high - low, 0))
+    return packed(pairs)
 
 
 def _unread(pieces: Sequence[Piece], fixed: Mapping[str, Fixed], text: str) -> list[Unread]:

@@ -3,10 +3,13 @@
 -- job:<id>                       HASH    the job's record
 -- job:<id>:text                  STRING  its text
 -- job:<id>:units                 HASH    unit -> {s status, a attempt, e errors, l losses,
---                                        c characters, d due since ms}
+--                                        c characters, d due since ms, w worker,
+--                                        k digest of what to speak where the cache may be used,
+--                                        h 1 when its audio came from the cache}
 -- job:<id>:specs                 HASH    segment unit -> what to speak
 -- job:<id>:results               HASH    segment unit -> where its audio lies
 -- job:<id>:held                  SET     units claimed now
+-- job:<id>:digests               SET     cached segments its results point at
 -- jobs:<tenant>                  ZSET    job -> created ms
 -- idempotency:<tenant>:<key>     STRING  job
 -- lanes                          SET     voices that ever had work
@@ -19,7 +22,7 @@
 -- lane:<voice>:workers           ZSET    worker -> last seen ms
 -- retries                        ZSET    "<job>|<unit>" -> due again ms
 -- deadlines, retention           ZSET    job -> ms
--- garbage                        ZSET    "<object prefix>|<pass>" -> ms
+-- garbage                        ZSET    "<object prefix, or whole key>|<pass>" -> ms
 -- ended:<job>                    STRING  a removed job's id of the caller's choosing, not free yet
 -- active:<subject>               SET     jobs of a tenant or key that have not ended
 -- active:<subject>:chars         STRING  their characters
@@ -96,9 +99,13 @@ local function drop_due(voice, class, tenant, member)
   redis.call("DECRBY", lane_key(voice, class, "depth"), n_gone)
 end
 
-local function let_go(job, unit)
+local stop_rendering, release_digests -- in segments.lua
+
+-- A unit is held no more; `known_as` is the digest its audio came out under, where that is known.
+local function let_go(job, unit, u, known_as)
   redis.call("ZREM", leases_key(job.voice), job.id .. "|" .. unit)
   redis.call("SREM", job_key(job.id, "held"), unit)
+  if u then stop_rendering(job, unit, u, known_as) end
 end
 
 -- Answers the unit when this attempt still holds it, else nil and why not.
@@ -161,9 +168,8 @@ local function end_job(job, status, error)
     "expires_ms", now + job.retention_ms)
   if error then redis.call("HSET", job_key(job.id), "error", error) end
   for _, unit in ipairs(redis.call("SMEMBERS", job_key(job.id, "held"))) do
-    redis.call("ZREM", leases_key(job.voice), job.id .. "|" .. unit)
+    let_go(job, unit, load_unit(job.id, unit))
   end
-  redis.call("DEL", job_key(job.id, "held"))
   local n_due = redis.call("ZREMRANGEBYSCORE",
     lane_key(job.voice, job.class, "due:" .. job.tenant), job.order, job.order + 1)
   redis.call("DECRBY", lane_key(job.voice, job.class, "depth"), n_due)
@@ -184,8 +190,10 @@ local function job_record(job)
   return record
 end
 
--- Removes every trace of a job; a second pass catches what a late worker still uploads.
-local function purge(job)
+-- Removes every trace of a job; a second pass catches what a late worker still uploads. What the
+-- cache has of it stays, unless `forget` is set and no other job uses it.
+local function purge(job, forget)
+  release_digests(job, forget)
   redis.call("UNLINK", job_key(job.id), job_key(job.id, "text"), job_key(job.id, "units"),
     job_key(job.id, "specs"), job_key(job.id, "results"), job_key(job.id, "held"))
   if job.id_chosen == "1" then

@@ -58,6 +58,7 @@ def test_a_waiting_job_has_a_place_and_no_times_yet() -> None:
         "queued_ms": None,
         "first_audio_ms": None,
         "synthesis_ms": 0,
+        "cached_segments": 0,
         "total_ms": None,
         "real_time_factor": None,
     }

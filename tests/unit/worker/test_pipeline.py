@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from shared.audio.join import pause_samples
 from shared.errors import (
     BadAudio,
     EmptyAudio,
@@ -18,11 +19,11 @@ from shared.errors import (
 from shared.schemas import AudioFormat, JobRequest, SegmentSpec
 from shared.settings import Settings
 from worker import pipeline
-from worker.audio.join import pause_samples
+from worker.audio.edges import AFTER_S, FRAME_S
 from worker.engine.fake import S_PER_CHAR, FakeEngine
 from worker.pipeline import Rendered
 from worker.text.frontend import Frontend
-from worker.types import Rendering, Utterance, Wave
+from worker.types import Rendering, Timing, Utterance, Wave
 from worker.voices import Voices
 
 REQUEST = JobRequest(voice="fake")
@@ -147,10 +148,10 @@ def test_a_text_without_speech_has_no_plan(text: str) -> None:
 def test_a_key_names_what_was_asked() -> None:
     (rendered,) = outcomes("你好")
     assert isinstance(rendered, Rendered)
-    key = pipeline.segment_key("j1", rendered)
-    job, digest = key.removesuffix(".flac").rsplit("/", 1)
-    assert job == "jobs/j1/segments"
+    digest = rendered.digest
     assert len(bytes.fromhex(digest)) == hashlib.sha256().digest_size
+    assert pipeline.segment_key("j1", digest) == f"jobs/j1/segments/{digest}.flac"
+    assert pipeline.cached_key(digest, "0f") == f"segments/{digest[:2]}/{digest}-0f.flac"
 
 
 def test_a_digest_changes_with_everything_that_changes_the_sound() -> None:
@@ -181,9 +182,50 @@ def test_segments_come_out_in_order_with_their_timings() -> None:
     first, second = outcomes("你好", "世界和平")
     assert isinstance(first, Rendered)
     assert isinstance(second, Rendered)
-    assert first.wave.duration_s == pytest.approx(3 * S_PER_CHAR)
+    assert first.wave.duration_s == pytest.approx(2 * S_PER_CHAR + AFTER_S, abs=FRAME_S)
     assert first.timings_ms == ((0, 1, 0, 80), (1, 2, 80, 160))
     assert len(second.timings_ms) == 4
+
+
+def test_segments_come_out_trimmed_and_at_an_even_level() -> None:
+    class Uneven(FakeEngine):
+        def render(self, voice: str, utterances: Sequence[Utterance]) -> list[Rendering]:
+            return [
+                replace(one, wave=padded(one.wave, gain=0.6 * (1 + i)))
+                for i, one in enumerate(super().render(voice, utterances))
+            ]
+
+    def padded(sound: Wave, gain: float) -> Wave:
+        silence = np.zeros(8_000, np.float32)
+        samples = np.concatenate([silence, gain * sound.samples, silence])
+        return Wave(samples=samples.astype(np.float32), rate_hz=sound.rate_hz)
+
+    outcomes = pipeline.render(Uneven(), VOICE, [spec("今天天气很好"), spec("今天天气很好")])
+    quiet, loud = (outcome for outcome in outcomes if isinstance(outcome, Rendered))
+    assert len(quiet.wave.samples) == len(loud.wave.samples)
+    assert quiet.wave.duration_s < 6 * S_PER_CHAR + 0.1
+    assert quiet.timings_ms == loud.timings_ms
+    np.testing.assert_allclose(quiet.wave.samples, loud.wave.samples, atol=1e-3)
+
+
+def test_what_a_model_times_by_symbol_is_stored_by_character() -> None:
+    class Symbolic(FakeEngine):
+        takes_symbols = True
+
+        def render(self, voice: str, utterances: Sequence[Utterance]) -> list[Rendering]:
+            (one,) = super().render(voice, utterances)
+            n_units = len((utterances[0].symbols or "").split(" "))
+            each_s = one.wave.duration_s / n_units
+            rows = (
+                Timing(start=i, end=i + 1, start_s=i * each_s, end_s=(i + 1) * each_s)
+                for i in range(n_units)
+            )
+            return [replace(one, timings=tuple(rows), timed="symbols")]
+
+    (asked,) = plan("2026年好。", symbols=True).segments()
+    (outcome,) = pipeline.render(Symbolic(), VOICE, [asked])
+    assert isinstance(outcome, Rendered)
+    assert [asked.spoken[start:end] for start, end, _, _ in outcome.timings_ms] == [*"二零二六年好"]
 
 
 def test_a_bad_segment_fails_alone() -> None:
@@ -213,7 +255,8 @@ def test_a_bad_segment_fails_alone() -> None:
 def test_more_segments_than_a_batch_are_all_rendered() -> None:
     texts = ["字" * n for n in range(1, 20)]
     lengths = [o.wave.duration_s for o in outcomes(*texts) if isinstance(o, Rendered)]
-    assert lengths == pytest.approx([(n + 1) * S_PER_CHAR for n in range(1, 20)])
+    expected = [n * S_PER_CHAR + AFTER_S for n in range(1, 20)]
+    assert lengths == pytest.approx(expected, abs=FRAME_S)
 
 
 def test_speed_pitch_and_emotion_reach_the_engine() -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from shared.audio.pcm import PcmWriter, from_pcm16, to_pcm16
+from shared.audio.wave import Samples, TimingRows, Wave
 from shared.errors import BadAudio, InternalError
 from shared.formats import allowed_rates
 from shared.schemas import AudioFormat
-from worker.audio.pcm import PcmWriter, from_pcm16, to_pcm16
-from worker.types import Samples, Wave
 
 # libsndfile overflows its stack when Vorbis or Opus get a very long block at once.
 BLOCK_SAMPLES = 4096
@@ -55,21 +56,35 @@ def write_audio(
     return Encoded(n_samples=n_samples, size_bytes=path.stat().st_size, sha256=digest)
 
 
-def encode_segment(wave: Wave) -> bytes:
-    """A wave as 16-bit FLAC, as segments are stored; silence and 16-bit sound lose nothing."""
+def encode_segment(wave: Wave, timings: TimingRows = ()) -> bytes:
+    """A wave as 16-bit FLAC, as segments are stored; silence and 16-bit sound lose nothing.
+
+    The timings lie inside the file, as its comment.
+    """
     buffer = io.BytesIO()
-    with _encoder("flac"):
-        soundfile.write(buffer, to_pcm16(wave.samples), wave.rate_hz, "PCM_16", format="FLAC")
+    with (
+        _encoder("flac"),
+        soundfile.SoundFile(buffer, "w", wave.rate_hz, 1, "PCM_16", format="FLAC") as file,
+    ):
+        if timings:
+            file.comment = json.dumps(timings, separators=(",", ":"))
+        file.write(to_pcm16(wave.samples))
     return buffer.getvalue()
 
 
-def decode_segment(data: bytes) -> Wave:
-    """The wave `encode_segment` stored; raises `BadAudio` when the bytes are not such a file."""
+def decode_segment(data: bytes) -> tuple[Wave, TimingRows]:
+    """The wave and timings `encode_segment` stored.
+
+    Raises `BadAudio` when the bytes are not such a file.
+    """
     try:
-        samples, rate_hz = soundfile.read(io.BytesIO(data), dtype="int16", always_2d=False)
-    except soundfile.SoundFileError as error:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            samples, rate_hz = file.read(dtype="int16"), int(file.samplerate)
+            timings = json.loads(file.comment or "[]")
+        rows = tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in timings)
+    except (soundfile.SoundFileError, ValueError, TypeError) as error:
         raise BadAudio(f"a stored segment of {len(data)} bytes can not be decoded") from error
-    return Wave(samples=from_pcm16(samples), rate_hz=rate_hz)
+    return Wave(samples=from_pcm16(samples), rate_hz=rate_hz), rows
 
 
 def _write_pcm(chunks: Iterable[Samples], rate_hz: int, path: Path, *, header: bool) -> int:

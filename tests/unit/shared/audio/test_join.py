@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.audio.join import KNEE, Piece, join, pause_samples
 from shared.errors import InternalError
-from worker.audio.join import KNEE, Piece, join, pause_samples
 from worker.types import Samples, Wave
 
 RATE_HZ = 22_050

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.audio.wave import Samples, Wave
 from shared.errors import InternalError
-from worker.types import Samples, Wave
 
 FADE_S = 0.002  # too short to hear, long enough that a cut wave does not click
 SILENCE_CHUNK_S = 1.0

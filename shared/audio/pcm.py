@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.types import Samples
+from shared.audio.wave import Samples
 
 FULL_SCALE = 32_768
 BYTES_PER_SAMPLE = 2

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from worker.audio.resample import resample
+from shared.audio.resample import resample
 from worker.types import Samples
 
 

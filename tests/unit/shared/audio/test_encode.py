@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from shared.audio.encode import decode_segment, encode_segment, write_audio
+from shared.audio.pcm import HEADER_BYTES, PcmWriter, from_pcm16, to_pcm16, wav_header
 from shared.errors import BadAudio, InternalError
 from shared.formats import allowed_rates
 from shared.schemas import AudioFormat
-from worker.audio.encode import decode_segment, encode_segment, write_audio
-from worker.audio.pcm import HEADER_BYTES, PcmWriter, from_pcm16, to_pcm16, wav_header
 from worker.types import Samples, Wave
 
 FORMATS: tuple[AudioFormat, ...] = get_args(AudioFormat)
@@ -132,10 +132,30 @@ def test_sixteen_bits_survive_the_way_through_floats(samples: np.ndarray) -> Non
 
 def test_a_stored_segment_comes_back_exactly() -> None:
     sound = from_pcm16(to_pcm16(tone(22_050)))
-    back = decode_segment(encode_segment(Wave(samples=sound, rate_hz=22_050)))
-    assert back.rate_hz == 22_050
+    back, timings = decode_segment(encode_segment(Wave(samples=sound, rate_hz=22_050)))
+    assert (back.rate_hz, timings) == (22_050, ())
     assert back.samples.dtype == np.float32
     np.testing.assert_array_equal(back.samples, sound)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 10**6)] * 4), max_size=400))
+def test_timings_lie_inside_the_stored_segment(rows: list[tuple[int, int, int, int]]) -> None:
+    wave, timings = Wave(samples=EDGES, rate_hz=8_000), tuple(rows)
+    data = encode_segment(wave, timings)
+    assert data == encode_segment(wave, timings)
+    back, read = decode_segment(data)
+    assert read == timings
+    np.testing.assert_allclose(back.samples, np.clip(EDGES, -1, 1), atol=1 / 32_768)
+
+
+@pytest.mark.parametrize("comment", ["no rows", "[[1,2,3]]", '[["a",1,2,3]]', "7"])
+def test_a_stored_segment_with_a_foreign_comment_is_bad_audio(comment: str) -> None:
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(buffer, "w", 8_000, 1, "PCM_16", format="FLAC") as file:
+        file.comment = comment
+        file.write(to_pcm16(EDGES))
+    with pytest.raises(BadAudio):
+        decode_segment(buffer.getvalue())
 
 
 @pytest.mark.parametrize(

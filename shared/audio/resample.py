@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import soxr
 
-from worker.types import Samples
+from shared.audio.wave import Samples
 
 
 def resample(chunks: Iterable[Samples], from_hz: int, to_hz: int) -> Iterator[Samples]:
