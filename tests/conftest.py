@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+import hypothesis
 import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError, TimeoutError
@@ -22,6 +23,21 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+# No example is asked to be fast. In CI each run draws the same examples, so that a change alone can
+# break it; everywhere else they are new every time.
+hypothesis.settings.register_profile(
+    "short",
+    deadline=None,
+    derandomize=bool(os.environ.get("CI")),
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+# For a long run: `TTSFARM_FUZZ=long pytest tests/unit/text -k any_text --timeout=0`.
+hypothesis.settings.register_profile(
+    "long", max_examples=200_000, deadline=None, suppress_health_check=list(hypothesis.HealthCheck)
+)
+hypothesis.settings.load_profile(os.environ.get("TTSFARM_FUZZ", "short"))
 
 
 def redis_binary() -> str:
