@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from api.app import create_app
 from api.exposure import require_guarded
 from shared.problems import WrongSetting
 from shared.settings import Settings
@@ -26,6 +27,37 @@ def test_without_keys_any_other_address_is_refused_with_what_to_do(host: str) ->
     require_guarded(Settings(api_host=host, auth="keys"))
     require_guarded(Settings(api_host=host, auth="jwt"))
     require_guarded(Settings(api_host=host, open_to_network=True))
+
+
+FORM = {"Origin": "https://evil.example.com", "Sec-Fetch-Site": "cross-site"}
+
+
+def submit(headers: dict[str, str], **settings: object) -> int:
+    """The status of a submit; 400 is one that was let in, for the form has an empty text."""
+    client = create_app(Settings(**settings)).test_client()
+    return int(client.post("/synthesize", data={"text": ""}, headers=headers).status_code)
+
+
+def test_a_page_of_another_site_may_not_use_a_farm_without_keys() -> None:
+    assert submit({}) == submit({"Sec-Fetch-Site": "same-origin"}) == 400
+    assert submit(FORM) == submit({**FORM, "Sec-Fetch-Site": "same-site"}) == 403
+    assert submit(FORM, cors_origins="https://evil.example.com") == 400
+    assert submit(FORM, cors_origins="https://app.example.com") == 403
+    assert submit(FORM, auth="keys") == 401, "who needs a key is asked for it"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:8080"])
+def test_a_farm_without_keys_answers_under_names_of_its_machine(host: str) -> None:
+    assert submit({"Host": host}) == 400
+
+
+def test_a_name_that_was_made_to_point_here_opens_nothing() -> None:
+    strange = {"Host": "evil.example.com:8080"}
+    assert submit(strange) == 403
+    assert submit(strange, public_url="https://evil.example.com") == 400
+    assert submit(strange, trusted_proxies=1) == 400
+    assert submit(strange, open_to_network=True) == 400
+    assert submit({"Host": "a b<script>"}) in (400, 403)
 
 
 @pytest.mark.parametrize("args", [["serve"], ["up", "--host", "0.0.0.0", "--data-dir", "made"]])
