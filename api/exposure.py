@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 
 def require_guarded(settings: Settings) -> None:
-    """Raise `WrongSetting` when anybody on the network could use this farm and nobody said so."""
+    """Raise `WrongSetting` when anybody on the network could use this farm and nobody said so.
+
+    Or when tokens are asked for and can not be checked by the settings there are.
+    """
+    if settings.auth == "jwt":
+        from api.tokens import TokenVerifier  # loads cryptography, which others can do without
+
+        TokenVerifier(settings)
     guarded = settings.auth != "none" or settings.open_to_network
     if not guarded and not is_loopback(settings.api_host):
         raise WrongSetting(
