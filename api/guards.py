@@ -13,6 +13,8 @@ from typing import Generic, TypeVar, cast
 from flask import current_app, g, request
 
 from api.answers import operation_of
+from api.exposure import refuse_other_pages
+from api.headers import read_origins
 from api.quotas import note_quotas
 from api.tokens import TokenVerifier
 from shared.errors import Forbidden, Unauthorized
@@ -96,6 +98,7 @@ class Guard:
         self._keys = keys
         self._limits = limits
         self._tokens = TokenVerifier(settings) if settings.auth == "jwt" else None
+        self._origins = read_origins(settings.cors_origins)
         self._public = PUBLIC | ({METRICS} if settings.metrics_open else frozenset())
         self._known: Remembered[Caller] = Remembered(REMEMBERED_S, clock)
         self._anyone = self._limited(Caller(tenant=DEFAULT_TENANT, scopes=frozenset(Scope)))
@@ -120,6 +123,7 @@ class Guard:
 
     def _caller(self) -> Caller:
         if self._settings.auth == "none":
+            refuse_other_pages(request, self._settings, self._origins)
             return self._anyone
         given = given_key()
         if given is None:

@@ -220,10 +220,10 @@ def _metadata_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
     for name, value in pairs.items():
         field = f"metadata.{name[:80]}"
         if not 1 <= len(name) <= MAX_METADATA_NAME or UNPRINTABLE.search(name):
-            expected = f"a name has 1 to {MAX_METADATA_NAME} printable characters"
+            expected = f"a name has 1 to {MAX_METADATA_NAME} characters, all of them visible"
             yield Fault(field=field, given=describe("metadata", name), expected=expected)
         if len(value) > MAX_METADATA_VALUE or UNPRINTABLE.search(value):
-            expected = f"a value has at most {MAX_METADATA_VALUE} printable characters"
+            expected = f"a value has at most {MAX_METADATA_VALUE} characters on one line"
             yield Fault(field=field, given=describe("metadata", value), expected=expected)
 
 

@@ -12,6 +12,7 @@ from api.answers import farm_of
 from api.app import create_app
 from api.exposure import require_guarded
 from api.farm import Farm
+from api.headers import read_origins
 from shared.errors import Unavailable
 from shared.logs import configure_logs
 from shared.settings import Settings, settings
@@ -100,5 +101,6 @@ def serve() -> None:
     """Serve the API in this process, by the settings, until it is told to stop."""
     chosen = settings()
     require_guarded(chosen)
+    read_origins(chosen.cors_origins)  # a fault in it ends here, not in gunicorn's child
     configure_logs(chosen.log_level, process="api")
     Server(chosen).run()

@@ -224,11 +224,8 @@ class FarmMachine(RuleBasedStateMachine):
     def a_tenant_has_the_jobs_that_have_not_ended(self) -> None:
         for tenant in TENANTS:
             counted = self.farm.scripts.key("active", f"tenant:{tenant}")
-            active = {
-                name
-                for name in self.sizes
-                if self.tenants[name] == tenant and name not in self.ended
-            }
+            mine = [name for name in self.sizes if self.tenants[name] == tenant]
+            active = {name for name in mine if self.farm.status(name, tenant) in JOB_ACTIVE}
             assert self.client.smembers(counted) == active
             n_chars = sum(self.farm.jobs.job(tenant, name).n_chars for name in active)
             assert int(self.client.get(f"{counted}:chars") or 0) == n_chars

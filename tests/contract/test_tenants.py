@@ -71,15 +71,6 @@ def run(redis_url: str, *args: str) -> Result:
     return CliRunner().invoke(main, ["keys", *args], env={"TTSFARM_REDIS_URL": redis_url})
 
 
-@pytest.fixture
-def fresh_settings() -> None:
-    from shared.settings import settings
-
-    settings.cache_clear()
-    yield
-    settings.cache_clear()
-
-
 @pytest.mark.usefixtures("fresh_settings")
 def test_the_command_makes_lists_and_revokes(redis_url: str, scripts: Scripts) -> None:
     made = run(redis_url, "create", "--tenant", "school", "--scope", "read", "--name", "客户端",

@@ -154,8 +154,9 @@ end
 local function count_ended(id)
   local known = redis.call("HMGET", job_key(id), "subjects", "n_chars")
   for name in string.gmatch(known[1] or "", "%S+") do
-    if redis.call("SREM", active_key(name), id) == 1 then
-      redis.call("DECRBY", active_key(name) .. ":chars", known[2])
+    if redis.call("SREM", active_key(name), id) == 1
+        and redis.call("DECRBY", active_key(name) .. ":chars", known[2]) <= 0 then
+      redis.call("DEL", active_key(name) .. ":chars")
     end
   end
 end
