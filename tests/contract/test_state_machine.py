@@ -192,7 +192,17 @@ class FarmMachine(RuleBasedStateMachine):
         outcome = self.farm.work.remake(claim, missing)
         if outcome is Finish.ACCEPTED:
             self.accepted -= {(claim.job, segment_unit(index)) for index, _ in missing}
+            self.look()
+            assert not set(self.entries().values()) & {key for _, key in missing}
         return [outcome]
+
+    @rule(worker=st.sampled_from(("w1", "w2")))
+    def go_on(self, worker: str) -> None:
+        """A worker does what it holds, and what it claims then."""
+        for _ in range(2):
+            while self.held[worker]:
+                self.report(worker, last=False, repeat=False, newer=False)
+            self.claim(worker, 3)
 
     @precondition(holding())
     @rule(worker=st.sampled_from(("w1", "w2")), data=st.data())
