@@ -81,6 +81,7 @@ def test_a_finished_job_has_its_audio_and_times() -> None:
         "queued_ms": 10,
         "first_audio_ms": 400,
         "synthesis_ms": 500,
+        "cached_segments": 0,
         "total_ms": 1_000,
         "real_time_factor": 0.2,
     }
