@@ -1,11 +1,13 @@
 """Short ways to walk jobs through the stores, for the tests of the state machine."""
 
 from dataclasses import replace
+from typing import Any
 
 from shared.cache import CacheStore
 from shared.connection import Scripts
 from shared.jobs import JobStore, Submission
 from shared.presence import PresenceStore
+from shared.records import pairs
 from shared.repair import RepairStore
 from shared.schemas import AudioResult, Claim, JobRequest, SegmentResult, SegmentSpec
 from shared.settings import Settings
@@ -93,6 +95,28 @@ def result(claim: Claim) -> SegmentResult:
         synthesis_ms=10,
         worker="w1",
     )
+
+
+SNAPSHOT = """
+local found = {}
+for _, key in ipairs(redis.call("KEYS", ARGV[1] .. "*")) do
+  local kind = redis.call("TYPE", key).ok
+  local value
+  if kind == "hash" then value = redis.call("HGETALL", key)
+  elseif kind == "zset" then value = redis.call("ZRANGE", key, 0, -1)
+  elseif kind == "set" then value = redis.call("SMEMBERS", key)
+  elseif kind == "list" then value = redis.call("LRANGE", key, 0, -1)
+  else value = redis.call("GET", key) end
+  found[#found + 1] = {string.sub(key, #ARGV[1] + 1), kind, value}
+end
+return found
+"""
+
+
+def snapshot(scripts: Scripts) -> dict[str, Any]:
+    """All the farm's Redis holds, by key without the prefix: dicts, lists of members, strings."""
+    rows = scripts.client.eval(SNAPSHOT, 0, scripts.prefix)
+    return {key: pairs(value) if kind == "hash" else value for key, kind, value in rows}
 
 
 def expire_leases(farm: Farm) -> None:

@@ -33,7 +33,7 @@ def wants_words() -> bool:
     return given == "1"
 
 
-@captions.get("/v1/jobs/<job_id>/captions.<any(srt, vtt, lrc, json):caption_format>")
+@captions.get("/v1/jobs/<job_id>/captions.<caption_format>")
 @documented(
     Operation(
         summary="The captions of a succeeded job, as srt, vtt, lrc or json",
@@ -51,6 +51,9 @@ def wants_words() -> bool:
 def get_captions(job_id: str, caption_format: str) -> Response:
     farm = current_farm()
     check_known(request.args, "words")
+    if caption_format not in CAPTION_TYPES:
+        known = ", ".join(CAPTION_TYPES)
+        raise NotFound(f"There are no captions as {caption_format[:20]!r}; there are {known}")
     words = wants_words()
     job = farm.jobs.job(current_tenant(), job_id)
     found = finished_captions(job)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from shared.links import Links
-from shared.schemas import AudioResult, ErrorInfo, Job, JobRequest
+from shared.schemas import AudioResult, CaptionsResult, ErrorInfo, Job, JobRequest
 from shared.settings import Settings
 from shared.states import JobStatus
 from shared.views import JobView, job_view, timestamp
@@ -81,6 +81,7 @@ def test_a_finished_job_has_its_audio_and_times() -> None:
         "queued_ms": 10,
         "first_audio_ms": 400,
         "synthesis_ms": 500,
+        "cached_segments": 0,
         "total_ms": 1_000,
         "real_time_factor": 0.2,
     }
@@ -115,3 +116,11 @@ def test_a_clock_that_went_back_gives_no_negative_times() -> None:
 def test_times_are_in_utc_with_milliseconds() -> None:
     assert timestamp(1_795_342_922_012) == "2026-11-22T10:22:02.012Z"
     assert timestamp(None) is None
+
+
+def test_captions_have_an_address_for_each_format() -> None:
+    assert job_view(DONE, LINKS)["captions"] is None
+    made = CaptionsResult(key="jobs/j1/captions-ab.json", size_bytes=9, sha256="ab")
+    found = job_view(replace(DONE, captions=made), LINKS)["captions"]
+    base = "https://farm.example/v1/jobs/j1/captions"
+    assert found == {name: f"{base}.{name}" for name in ("json", "srt", "vtt", "lrc")}
