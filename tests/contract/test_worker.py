@@ -124,7 +124,7 @@ def test_a_text_that_comes_again_sounds_the_same_and_is_not_rendered(worker: Wor
     assert worker.audio_of("a") == worker.audio_of("b") == worker.audio_of("c")
     jobs = [worker.farm.jobs.job("default", name) for name in "abc"]
     assert [job.cached_segments for job in jobs] == [0, 20, 0]
-    assert [u["a"] for u in worker.units("b")][2:] == [0] * 20  # never claimed
+    assert [u["a"] for u in worker.units("b")[1:-1]] == [0] * 20  # never claimed
 
 
 def render_all_but_the_assembly(worker: Worker, job_id: str) -> list[Claim]:
