@@ -7,9 +7,20 @@ import pytest
 from shared.connection import Scripts
 from shared.errors import IdempotencyConflict, NotFound, StateStoreFull, SynthesisError, WrongState
 from shared.jobs import JobFilter
+from shared.presence import WorkerPresence
+from shared.schemas import Voice
 from shared.settings import Settings
 from shared.states import Finish, JobStatus, UnitKind
-from tests.walk import AUDIO, Farm, expire_leases, finish_job, ready_retries, result, spec
+from tests.walk import (
+    AUDIO,
+    Farm,
+    expire_leases,
+    finish_job,
+    ready_retries,
+    result,
+    snapshot,
+    spec,
+)
 
 pytestmark = pytest.mark.redis
 
@@ -431,3 +442,19 @@ def test_a_full_redis_refuses_new_jobs_but_lets_old_ones_end(farm: Farm) -> None
         assert farm.repair.expire_jobs() == (0, 1)
     finally:
         client.config_set("maxmemory", 0)
+
+
+def test_a_voice_nobody_offers_any_more_is_forgotten_with_its_lane(farm: Farm) -> None:
+    voice = Voice(name="fake", engine="fake", language="zh", sample_rate_hz=16_000, revision="1")
+    here = WorkerPresence(id="w1", host="h", pid=1, voices=(voice,), ready=True, started_ms=0)
+    farm.presence.announce(here)
+    farm.submit("a")
+    client, key = farm.scripts.client, farm.scripts.key
+    assert farm.repair.forget_voices() == 0
+    client.zadd(key("voices", "seen"), {"fake": 0})
+    assert farm.repair.forget_voices() == 0  # work is due
+    finish_job(farm, 1)
+    farm.claim()
+    assert farm.repair.forget_voices() == 1
+    assert [name for name in snapshot(farm.scripts) if "fake" in name] == []
+    assert (farm.presence.lanes(), farm.presence.voices()) == ([], [])

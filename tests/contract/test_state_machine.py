@@ -458,21 +458,34 @@ def test_no_history_loses_or_doubles_work(redis_server: RedisServer) -> None:
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
-@given(costs=st.lists(st.integers(1, 300), min_size=2, max_size=5), n_claims=st.integers(20, 80))
+@given(
+    costs=st.lists(st.integers(1, 300), min_size=2, max_size=5),
+    n_claims=st.integers(20, 80),
+    both=st.booleans(),
+)
 def test_backlogged_tenants_get_equal_shares(
-    redis_server: RedisServer, costs: list[int], n_claims: int
+    redis_server: RedisServer, costs: list[int], n_claims: int, both: bool
 ) -> None:
+    """In each class by itself; where both wait, bulk work gets its fifth of the claims."""
     with connect(redis_server.url) as client:
         client.flushall()
         farm = Farm(Scripts(client), Settings(redis_url=redis_server.url))
-        for i in range(len(costs)):
-            farm.submit(f"j{i}", tenant=f"t{i}")
-        for plan in [farm.claim()[0] for _ in costs]:
-            n_chars = costs[int(plan.job[1:])]
-            farm.work.append_plan(plan, [spec(i, n_chars) for i in range(100)], total=100)
-        spoken = dict.fromkeys(range(len(costs)), 0)
+        kinds = ("interactive", "bulk") if both else ("bulk",)
+        jobs = {f"{kind}-{i}": n for kind in kinds for i, n in enumerate(costs)}
+        for name in jobs:
+            kind, _, i = name.partition("-")
+            farm.submit(name, tenant=f"t{i}", interactive=kind == "interactive")
+        for plan in [farm.claim()[0] for _ in jobs]:
+            specs = [spec(i, jobs[plan.job]) for i in range(100)]
+            farm.work.append_plan(plan, specs, total=100)
+        spoken, claimed = dict.fromkeys(jobs, 0), dict.fromkeys(kinds, 0)
         for _ in range(n_claims):
             (claim,) = farm.claim()
             assert claim.spec is not None
-            spoken[int(claim.job[1:])] += claim.spec.n_chars
-        assert max(spoken.values()) - min(spoken.values()) <= 2 * QUANTUM + max(costs)
+            spoken[claim.job] += claim.spec.n_chars
+            claimed[claim.job.partition("-")[0]] += 1
+        for kind in kinds:
+            shares = [n for name, n in spoken.items() if name.startswith(kind)]
+            assert max(shares) - min(shares) <= 2 * QUANTUM + max(costs)
+        if both:
+            assert abs(claimed["bulk"] - n_claims / 5) <= 1

@@ -24,6 +24,7 @@ from shared.storage import ObjectStore, open_store
 from tests.conftest import wait_until
 from tests.walk import Farm, expire_leases, ready_retries
 from worker.app import Watchdog
+from worker.audio.encode import decode_segment
 from worker.heartbeat import Heartbeat
 from worker.keeper import Keeper, Loop, Stores, missing_bells
 from worker.metrics import WorkerMetrics
@@ -103,6 +104,27 @@ def test_a_drain_takes_a_job_from_text_to_audio(worker: Worker) -> None:
     assert worker.drain() >= 5
     assert worker.farm.status("a") is JobStatus.SUCCEEDED
     assert worker.audio_of("a")[:4] == b"RIFF"
+
+
+def test_a_stored_segment_says_when_each_character_is_heard(worker: Worker) -> None:
+    worker.farm.submit("a", TEXT)
+    worker.drain()
+    ((_, result),) = worker.farm.work.results("a", 1)
+    data = b"".join(worker.store.read(result.key))
+    wave, timings = decode_segment(data)
+    assert len(data) == result.size_bytes
+    assert [row[0] for row in timings] == sorted({row[0] for row in timings})
+    assert 0 < timings[-1][3] <= round(wave.duration_s * 1000)
+
+
+def test_a_text_that_comes_again_sounds_the_same_and_is_not_rendered(worker: Worker) -> None:
+    for name, cache in (("a", True), ("b", True), ("c", False)):
+        worker.farm.submit(name, book(20), cache=cache)
+        worker.drain()
+    assert worker.audio_of("a") == worker.audio_of("b") == worker.audio_of("c")
+    jobs = [worker.farm.jobs.job("default", name) for name in "abc"]
+    assert [job.cached_segments for job in jobs] == [0, 20, 0]
+    assert [u["a"] for u in worker.units("b")[1:-1]] == [0] * 20  # never claimed
 
 
 def render_all_but_the_assembly(worker: Worker, job_id: str) -> list[Claim]:

@@ -47,7 +47,7 @@ def test_kill_9_in_the_middle_of_a_book_repeats_nothing_that_was_done(make_farm:
     farm = make_farm(TTSFARM_FAKE_COST_S_PER_CHAR="0.01")
     farm.start(workers=2)
     whole = farm.ended(farm.submit(BOOK))
-    job_id = farm.submit(BOOK + " ")
+    job_id = farm.submit(BOOK + " ", cache=False)
     wait_until(lambda: farm.job(job_id)["progress"]["segments_done"] >= 10, 30)
     wait_until(lambda: held_by(farm, "worker0", job_id) != [], 60)
     farm.signal("worker0", signal.SIGKILL)
@@ -131,7 +131,7 @@ def test_a_frozen_worker_does_not_hold_up_the_job(make_farm: MakeFarm) -> None:
     farm = make_farm(TTSFARM_FAKE_COST_S_PER_CHAR="0.01", TTSFARM_LEASE_S="2")
     farm.start(workers=2)
     whole = farm.ended(farm.submit(BOOK))
-    job_id = farm.submit(BOOK + " ")
+    job_id = farm.submit(BOOK + " ", cache=False)
     wait_until(lambda: farm.job(job_id)["progress"]["segments_done"] >= 5, 30)
     farm.signal("worker0", signal.SIGSTOP)
     try:
