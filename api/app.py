@@ -14,13 +14,14 @@ from api.farm import Farm
 from api.guards import WaitSlots
 from api.ids import new_id
 from api.metrics import ApiMetrics, FarmCollector
+from api.recordings import Recordings, Sources
 from api.routes.article import article
 from api.routes.audio import audio
 from api.routes.docs import docs
 from api.routes.events import events
 from api.routes.files import files
 from api.routes.health import health
-from api.routes.jobs import jobs
+from api.routes.jobs import jobs as job_routes
 from api.routes.queue import queue
 from api.routes.voices import voices
 from api.routes.web import web
@@ -38,6 +39,7 @@ from shared.presence import PresenceStore
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.watch import Watcher
+from shared.work import WorkStore
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ logger = logging.getLogger(__name__)
 # command, and of the check of a connection that was idle before it.
 REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
-ROUTES = (jobs, audio, events, files, voices, queue, webhooks, health, article, docs, web)
+ROUTES = (job_routes, audio, events, files, voices, queue, webhooks, health, article, docs, web)
 # Asked every few seconds, or beside each page; logged only for who debugs.
 PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")
 POLLED = "/v1/jobs/<job_id>"  # asked every second by who waits; logged when it goes wrong
@@ -67,19 +69,29 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
     store = open_store(settings)
     presence, deliveries = PresenceStore(scripts), DeliveryStore(scripts)
     slots = WaitSlots(settings.api_threads)
-    metrics = ApiMetrics(slots)
+    jobs, watcher = JobStore(scripts), Watcher(client)
+    sources = Sources(
+        jobs=jobs,
+        work=WorkStore(scripts, settings),
+        store=store,
+        watcher=watcher,
+        stopping=stopping,
+    )
+    recordings = Recordings(sources, settings.max_streams)
+    metrics = ApiMetrics(slots, lambda: recordings.listeners)
     metrics.registry.register(FarmCollector(presence, deliveries))
     keys = FarmKeys(scripts)
     guard = AddressGuard.parse(settings.webhook_allow)
     return Farm(
         settings=settings,
         client=client,
-        jobs=JobStore(scripts),
-        watcher=Watcher(client),
+        jobs=jobs,
+        watcher=watcher,
         presence=presence,
         deliveries=deliveries,
         keys=keys,
         store=store,
+        recordings=recordings,
         open_links=cache(lambda: Links(settings, keys.link_secret(), store)),
         bells=BackgroundBells(celery_app(settings)),
         voices=VoiceDirectory(presence.voices, settings.default_voice),

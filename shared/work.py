@@ -162,10 +162,15 @@ class WorkStore:
         )
         return Finish(outcome)
 
-    def results(self, job_id: str, total: int) -> Iterator[tuple[SegmentSpec, SegmentResult]]:
-        """Every segment of a planned job with its result, in order, read in bounded pieces."""
+    def results(
+        self, job_id: str, total: int, first: int = 0
+    ) -> Iterator[tuple[SegmentSpec, SegmentResult]]:
+        """A job's segments from `first` on with their results, in order, read in bounded pieces.
+
+        Ends before the first one that has none.
+        """
         client, key = self._scripts.client, self._scripts.key
-        for start in range(0, total, RESULTS_AT_ONCE):
+        for start in range(first, total, RESULTS_AT_ONCE):
             units = [segment_unit(i) for i in range(start, min(total, start + RESULTS_AT_ONCE))]
             with state_store():
                 pipe = client.pipeline(transaction=False)

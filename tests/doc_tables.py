@@ -93,7 +93,7 @@ def _metrics(families: Iterable[Metric]) -> str:
 def api_metrics_table() -> str:
     scripts = Scripts(connect("redis://127.0.0.1:1"))
     lanes = FarmCollector(PresenceStore(scripts), DeliveryStore(scripts)).describe()
-    return _metrics([*_collected(ApiMetrics(WaitSlots(1)).registry), *lanes])
+    return _metrics([*_collected(ApiMetrics(WaitSlots(1), lambda: 0).registry), *lanes])
 
 
 def worker_metrics_table() -> str:

@@ -73,6 +73,11 @@ def complete_wav(
     file.write(header)
 
 
+def header_growth(size_bytes: int, riff_limit_bytes: int = RIFF_LIMIT_BYTES) -> int:
+    """How many bytes longer the header of a WAV file of that size is than the one of 44 bytes."""
+    return DS64_BYTES if size_bytes - 8 > riff_limit_bytes else 0
+
+
 def _riff(riff_bytes: int, data_bytes: int, rate_hz: int) -> bytes:
     bytes_per_s = rate_hz * BYTES_PER_SAMPLE
     fmt = struct.pack("<4sIHHIIHH", b"fmt ", 16, 1, 1, rate_hz, bytes_per_s, BYTES_PER_SAMPLE, 16)

@@ -32,8 +32,11 @@ class Tape:
         self.size_bytes = 0
         self.header_bytes = 0
         self.ended = False
+        self._sealed = False
 
     def write(self, data: bytes) -> int:
+        if self._sealed:
+            return len(data)
         n_old = min(len(data), self.size_bytes - self._at)
         if n_old:
             self.header_bytes = max(self.header_bytes, self._at + n_old)
@@ -64,6 +67,10 @@ class Tape:
         """What there is of `n_bytes` from `start`; empty where nothing is yet."""
         n_there = max(0, min(n_bytes, self.size_bytes - start))
         return os.pread(self._file.fileno(), n_there, start)
+
+    def seal(self) -> None:
+        """Drop what is written from now on: an encoder that breaks off still writes its end."""
+        self._sealed = True
 
     def end(self) -> None:
         """Nothing more will be written: wake who waits for it."""
