@@ -16,6 +16,7 @@ from api.guards import Guard
 from api.headers import SecurityHeaders
 from api.ids import new_id
 from api.metrics import ApiMetrics, FarmCollector
+from api.recordings import Recordings, Sources
 from api.routes.article import article
 from api.routes.audio import audio
 from api.routes.captions import captions
@@ -23,7 +24,7 @@ from api.routes.docs import docs
 from api.routes.events import events
 from api.routes.files import files
 from api.routes.health import health
-from api.routes.jobs import jobs
+from api.routes.jobs import jobs as job_routes
 from api.routes.queue import queue
 from api.routes.voices import voices
 from api.routes.web import web
@@ -46,6 +47,7 @@ from shared.settings import Settings
 from shared.storage import open_store
 from shared.tenants import Caller, KeyStore
 from shared.watch import Watcher
+from shared.work import WorkStore
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +56,7 @@ logger = logging.getLogger(__name__)
 REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
 ROUTES = (
-    jobs, audio, captions, events, files, voices, queue, webhooks, health, article, docs, web
+    job_routes, audio, captions, events, files, voices, queue, webhooks, health, article, docs, web
 )  # fmt: skip
 # Asked every few seconds, or beside each page; logged only for who debugs.
 PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")
@@ -73,21 +75,31 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
     store = open_store(settings)
     presence, deliveries = PresenceStore(scripts), DeliveryStore(scripts)
     slots = WaitSlots(settings.api_threads)
-    metrics = ApiMetrics(slots)
-    offer = partial(read_offer, presence, AliasStore(scripts))
+    jobs, watcher = JobStore(scripts), Watcher(client)
+    sources = Sources(
+        jobs=jobs,
+        work=WorkStore(scripts, settings),
+        store=store,
+        watcher=watcher,
+        stopping=stopping,
+    )
     cache_store = CacheStore(scripts, settings)
+    recordings = Recordings(sources, settings.max_streams)
+    metrics = ApiMetrics(slots, lambda: recordings.listeners)
     metrics.registry.register(FarmCollector(presence, deliveries, cache_store))
+    offer = partial(read_offer, presence, AliasStore(scripts))
     keys = FarmKeys(scripts)
     guard = AddressGuard.parse(settings.webhook_allow)
     return Farm(
         settings=settings,
         client=client,
-        jobs=JobStore(scripts),
-        watcher=Watcher(client),
+        jobs=jobs,
+        watcher=watcher,
         presence=presence,
         deliveries=deliveries,
         keys=keys,
         store=store,
+        recordings=recordings,
         open_links=cache(lambda: Links(settings, keys.link_secret(), store)),
         bells=BackgroundBells(celery_app(settings)),
         voices=VoiceDirectory(offer, settings.default_voice),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from redis import Redis
 
 from api.metrics import ApiMetrics
+from api.recordings import Recordings
 from api.voices import VoiceDirectory
 from api.waiting import WaitSlots
 from shared.bells import BackgroundBells
@@ -30,6 +31,7 @@ class Farm:
     presence: PresenceStore
     deliveries: DeliveryStore
     store: ObjectStore
+    recordings: Recordings
     open_links: Callable[[], Links]
     keys: FarmKeys
     bells: BackgroundBells
@@ -47,6 +49,7 @@ class Farm:
 
     def close(self) -> None:
         """Stop listening and close the connections to Redis."""
+        self.recordings.close()
         self.bells.close()
         self.watcher.close()
         self.client.close()

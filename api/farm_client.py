@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Self, cast
 from urllib.parse import quote, urlencode
 
@@ -18,6 +19,12 @@ from shared.states import JOB_TERMINAL, JobStatus
 CHUNK_BYTES = 64 * 1024
 # A farm that is just being restarted answers one of these, or nothing.
 PASSING = (502, 503)
+# Refusals of a stream that pass: no sound yet, too many listeners, Redis or the store away.
+PATIENT = frozenset(
+    {"unavailable", "too_many_streams", "state_store_unavailable", "object_store_unavailable"}
+)
+STREAM_WAIT_S = 60
+IDLE_TRIES = 6
 
 
 class FarmUnreachable(Exception):
@@ -179,6 +186,57 @@ class FarmClient:
             raise FarmUnreachable(f"The download broke off ({type(error).__name__}).") from error
         finally:
             response.release_conn()
+
+    def stream(self, job_id: str) -> Iterator[bytes]:
+        """A job's audio while it is rendered, in chunks, to its end.
+
+        A connection that breaks is taken up at the byte it broke at. Raises `FarmProblem` when the
+        job ends without audio, or the farm can not stream.
+        """
+        n_bytes, n_idle = 0, 0
+        while n_idle < IDLE_TRIES:
+            before = n_bytes
+            try:
+                for chunk in self._stream_from(job_id, n_bytes):
+                    n_bytes += len(chunk)
+                    yield chunk
+                return
+            except (HTTPError, FarmUnreachable):
+                if not self._met:
+                    raise
+                n_idle = 0 if n_bytes > before else n_idle + 1
+            except FarmProblem as problem:
+                if problem.code not in PATIENT:
+                    raise
+        raise FarmUnreachable(f"The stream broke off {IDLE_TRIES} times at byte {n_bytes}.")
+
+    def _stream_from(self, job_id: str, start: int) -> Iterator[bytes]:
+        headers = {"Range": f"bytes={start}-"} if start else {}
+        try:
+            response = self._call(
+                "GET",
+                f"{_job_path(job_id)}/audio?stream=1",
+                longer_s=STREAM_WAIT_S,
+                headers=headers,
+                preload_content=False,
+            )
+        except FarmProblem as problem:
+            if start and problem.code == "range_not_satisfiable":
+                return  # there is no more than we have
+            raise
+        try:
+            if start and response.status != HTTPStatus.PARTIAL_CONTENT:
+                raise FarmProblem(
+                    response.status, "", "The farm did not take the stream up where it broke off."
+                )
+            yield from response.stream(CHUNK_BYTES)
+        finally:
+            response.close()
+
+    def beginning(self, job_id: str, n_bytes: int) -> bytes:
+        """The first bytes of a finished job's audio."""
+        headers = {"Range": f"bytes=0-{n_bytes - 1}"}
+        return self._call("GET", f"{_job_path(job_id)}/audio", headers=headers).data
 
     def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         response = self._call(method, path, **options)

@@ -3,7 +3,7 @@
 The lanes are read when scraped; with Redis down the rest is still exposed.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -21,7 +21,7 @@ LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 
 class ApiMetrics:
     """This process's own numbers, in a registry of its own."""
 
-    def __init__(self, slots: WaitSlots) -> None:
+    def __init__(self, slots: WaitSlots, listening: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "ttsfarm_http_requests",
@@ -48,6 +48,12 @@ class ApiMetrics:
             registry=self.registry,
         )
         waiting.set_function(lambda: slots.taken)
+        listeners = Gauge(
+            "ttsfarm_http_listening",
+            "Callers that listen to jobs being rendered",
+            registry=self.registry,
+        )
+        listeners.set_function(listening)
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request; `route` is the template, never the path."""

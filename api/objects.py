@@ -1,13 +1,14 @@
 """Audio as an HTTP answer: whole or a range of it, streamed in chunks, never read whole."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from flask import Response, request
 from werkzeug.http import quote_etag, unquote_etag
 
 from shared.errors import RangeNotSatisfiable
-from shared.storage import ObjectStore
 
 # One range of bytes; several at once may be ignored (RFC 9110, 14.2), and are.
 ONE_RANGE = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*\Z", re.IGNORECASE)
@@ -23,6 +24,13 @@ class Download:
     filename: str
     etag: str | None = None
     attachment: bool = False
+
+
+class Readable(Protocol):
+    """What has an object's bytes: a store, or a stream made from it."""
+
+    def read(self, key: str, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """As `ObjectStore.read` does."""
 
 
 def select_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
@@ -49,7 +57,8 @@ def select_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
     return start, end
 
 
-def _range_applies(etag: str | None) -> bool:
+def range_applies(etag: str | None) -> bool:
+    """Whether the caller's Range is for what has this tag; None is the tag of nothing."""
     condition = request.headers.get("If-Range")
     return condition is None or (etag is not None and condition == quote_etag(etag))
 
@@ -60,10 +69,10 @@ def _unchanged(etag: str | None) -> bool:
     return etag is not None and (etag in given or header.strip() == "*")
 
 
-def send_object(store: ObjectStore, download: Download) -> Response:
+def send_object(store: Readable, download: Download) -> Response:
     """Answer with 200, 206 or 304; raises `RangeNotSatisfiable` and what the store raises."""
     asked = None
-    if request.method == "GET" and _range_applies(download.etag):
+    if request.method == "GET" and range_applies(download.etag):
         asked = select_range(request.headers.get("Range"), download.size_bytes)
     start, end = asked or (0, download.size_bytes)
     if _unchanged(download.etag):

@@ -23,6 +23,7 @@ LIMIT_SCHEMA: dict[str, object] = {
 
 
 PREFERRED_WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:[,;]|$)', re.I)
+SEGMENT = re.compile(r"\d{1,6}\Z", re.ASCII)
 CURSOR = re.compile(r"\d{1,15}\.[A-Za-z0-9_-]{1,64}\Z")
 
 
@@ -47,6 +48,23 @@ def _unknown(args: Mapping[str, str], known: tuple[str, ...]) -> list[Fault]:
         for name in args
         if name not in known and not (METADATA in known and name.startswith(METADATA))
     ]
+
+
+def read_stream(args: Mapping[str, str]) -> int | None:
+    """The segment a stream is to begin with, None where the finished audio is asked for."""
+    check_known(args, "stream", "from_segment")
+    stream, first = args.get("stream", "0"), args.get("from_segment")
+    faults = []
+    if stream not in ("0", "1"):
+        faults.append(Fault(field="stream", given=describe("stream", stream), expected="0 or 1"))
+    if first is not None and not SEGMENT.match(first):
+        given = describe("from_segment", first)
+        faults.append(Fault(field="from_segment", given=given, expected="a whole number from 0 up"))
+    elif first is not None and stream != "1":
+        given = describe("from_segment", first)
+        faults.append(Fault(field="from_segment", given=given, expected="stream=1 beside it"))
+    raise_faults(faults)
+    return int(first or 0) if stream == "1" else None
 
 
 def read_wait(args: Mapping[str, str], max_wait_s: int) -> float:

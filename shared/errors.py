@@ -19,6 +19,7 @@ FarmError
 │   ├── StateStoreUnavailable    Redis
 │   ├── ObjectStoreUnavailable   S3 or the local directory
 │   ├── StateStoreFull, ObjectStoreFull
+│   ├── TooManyStreams           as many callers listen as may
 │   ├── NoVoiceReady             no worker has ever offered a voice
 │   └── EngineUnavailable        files or libraries of an engine are missing or unfit
 ├── SynthesisError               the text could not be spoken
@@ -28,6 +29,7 @@ FarmError
 │   └── EmptyAudio               nothing in the text can be spoken
 ├── DeadlineExceeded             the job was not done in time
 ├── ObjectMissing                an object that a record points at is not there
+├── StreamingMissing             the API lacks the libraries that streams take
 ├── WaitTimeout                  a call that had to wait for its audio waited too long
 └── InternalError                a fault of ours
 """
@@ -254,6 +256,13 @@ class ObjectStoreFull(Unavailable):
     title = "The object store has no room for more"
 
 
+class TooManyStreams(Unavailable):
+    """As many callers listen to running jobs as `TTSFARM_MAX_STREAMS` allows."""
+
+    code = "too_many_streams"
+    title = "Too many callers listen at once"
+
+
 class NoVoiceReady(Unavailable):
     """No worker has ever offered a voice."""
 
@@ -321,6 +330,14 @@ class ObjectMissing(FarmError):
     code = "object_missing"
     status = 410
     title = "The audio is no longer in the store"
+
+
+class StreamingMissing(FarmError):
+    """This API was installed without what streams take; the finished audio is there as ever."""
+
+    code = "streaming_missing"
+    status = 501
+    title = "This API can not stream"
 
 
 class WaitTimeout(Unavailable):

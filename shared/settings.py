@@ -72,6 +72,14 @@ class Settings(BaseSettings):
         default=86_400, ge=60, description="How long a finished job and its audio are kept"
     )
     link_lifetime_s: int = Field(default=3600, ge=1, description="How long a link to audio works")
+    max_streams: int = Field(
+        default=16, ge=1, description="Callers that listen at once to jobs being rendered"
+    )
+    stream_idle_s: float = Field(
+        default=45.0,
+        gt=0,
+        description="A listener that takes nothing, or for whom there is nothing, is cut off then",
+    )
     max_wait_s: int = Field(default=60, ge=1, description="Longest long poll")
     synthesize_wait_s: int = Field(
         default=120, ge=1, description="How long the calls that answer with audio wait for it"

@@ -196,9 +196,9 @@ class WorkStore:
     def results(
         self, job_id: str, total: int, first: int = 0
     ) -> Iterator[tuple[SegmentSpec, SegmentResult]]:
-        """Every segment from `first` on of a planned job with its result, in order.
+        """A job's segments from `first` on with their results, in order, read in bounded pieces.
 
-        They are read in bounded pieces.
+        Ends before the first one that has none.
         """
         client, key = self._scripts.client, self._scripts.key
         for start in range(first, total, RESULTS_AT_ONCE):

@@ -95,7 +95,7 @@ def api_metrics_table() -> str:
     scripts = Scripts(connect("redis://127.0.0.1:1"))
     cache = CacheStore(scripts, Settings())
     lanes = FarmCollector(PresenceStore(scripts), DeliveryStore(scripts), cache).describe()
-    return _metrics([*_collected(ApiMetrics(WaitSlots(1)).registry), *lanes])
+    return _metrics([*_collected(ApiMetrics(WaitSlots(1), lambda: 0).registry), *lanes])
 
 
 def worker_metrics_table() -> str:

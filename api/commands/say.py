@@ -15,8 +15,15 @@ from typing import Any, BinaryIO, get_args
 
 import click
 
+from api.commands.listen import listen
 from api.commands.options import client_of, farm_url
-from api.farm_client import FarmClient, FarmUnreachable, RemoteJob, idempotency_key
+from api.farm_client import (
+    FarmClient,
+    FarmProblem,
+    FarmUnreachable,
+    RemoteJob,
+    idempotency_key,
+)
 from shared.schemas import AudioFormat
 from shared.states import JobStatus
 
@@ -61,12 +68,23 @@ class _Output:
 @click.option("--volume", type=float, help="0 to 2.")
 @click.option("--format", type=click.Choice(FORMATS), help="When the ending does not say it.")
 @click.option("--sample-rate", type=int, help="8000 to 48000 Hz.")
+@click.option(
+    "--stream/--no-stream",
+    default=None,
+    help="Write while the farm still speaks; standard output does so by itself.",
+)
 @click.option("--fresh", is_flag=True, help="Speak anew, even what was spoken before.")
 def say(
-    url: str, text: str | None, file: Path | None, output: Path, fresh: bool, **options: Any
+    url: str,
+    text: str | None,
+    file: Path | None,
+    output: Path,
+    stream: bool | None,
+    **options: Any,
 ) -> None:
     """Speak TEXT, or a file's text, into an audio file."""
     target = _target(output, options.pop("format"))
+    fresh = options.pop("fresh")
     body = {
         "text": _text(text, file),
         "format": target.format,
@@ -79,6 +97,10 @@ def say(
     job = client.submit(body, key)
     if job.status in RESUMABLE:
         job = client.retry(job.id)
+    wanted = target.path is None if stream is None else stream
+    if wanted and not job.finished and (heard := _listen(client, job, target)):
+        _tell(heard, target)
+        return
     job = _follow(client, job)
     if job.audio is None:
         raise click.ClickException(f"Job {job.id} {job.status}: {job.error or 'no reason given'}")
@@ -117,19 +139,23 @@ def _target(output: Path, format_: str | None) -> _Output:
     return _Output(path=output, format=format_ or ending)
 
 
-def _follow(client: FarmClient, job: RemoteJob) -> RemoteJob:
-    """Wait until the job is finished, showing a person how far it is."""
-    watched = sys.stderr.isatty()
+def _listen(client: FarmClient, job: RemoteJob, target: _Output) -> RemoteJob | None:
+    """The job with its audio written; None where the farm can not stream."""
     try:
-        with click.progressbar(
-            length=BAR_STEPS, label="Speaking", file=sys.stderr, hidden=not watched
-        ) as bar:
-            while not job.finished:
-                bar.label = "Joining " if job.segments_done == job.segments_total else "Speaking"
-                bar.update(_steps(job) - bar.pos)
-                job = client.job(job.id, wait_s=1 if watched else WAIT_S)
-            if job.audio:
-                bar.update(BAR_STEPS - bar.pos)
+        with _going_on(job):
+            return listen(client, job, target.path)
+    except FarmProblem as problem:
+        if problem.code != "streaming_missing":
+            raise
+        click.echo("This farm can not stream; waiting for the whole.", err=True)
+        return None
+
+
+@contextmanager
+def _going_on(job: RemoteJob) -> Iterator[None]:
+    """Tells who presses Ctrl-C what becomes of the job."""
+    try:
+        yield
     except KeyboardInterrupt as stop:
         click.echo(
             f"\nJob {job.id} goes on. The same command takes it up again; "
@@ -137,6 +163,23 @@ def _follow(client: FarmClient, job: RemoteJob) -> RemoteJob:
             err=True,
         )
         raise click.exceptions.Exit(130) from stop
+
+
+def _follow(client: FarmClient, job: RemoteJob) -> RemoteJob:
+    """Wait until the job is finished, showing a person how far it is."""
+    watched = sys.stderr.isatty()
+    with (
+        _going_on(job),
+        click.progressbar(
+            length=BAR_STEPS, label="Speaking", file=sys.stderr, hidden=not watched
+        ) as bar,
+    ):
+        while not job.finished:
+            bar.label = "Joining " if job.segments_done == job.segments_total else "Speaking"
+            bar.update(_steps(job) - bar.pos)
+            job = client.job(job.id, wait_s=1 if watched else WAIT_S)
+        if job.audio:
+            bar.update(BAR_STEPS - bar.pos)
     return job
 
 
@@ -153,6 +196,12 @@ def _save(client: FarmClient, job: RemoteJob, target: _Output) -> None:
         return
     with _whole(target.path) as file:
         _copy(client, job, file)
+    _tell(job, target)
+
+
+def _tell(job: RemoteJob, target: _Output) -> None:
+    if target.path is None:
+        return
     seconds = f"{job.audio.duration_s:.1f} s" if job.audio else ""
     took = f", job {job.id} took {job.total_ms / 1000:.2f} s" if job.total_ms is not None else ""
     click.echo(f"{target.path}: {seconds} of speech{took}", err=True)

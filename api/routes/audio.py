@@ -1,12 +1,22 @@
-"""/v1/jobs/{id}/audio: the finished audio, whole or in ranges."""
+"""/v1/jobs/{id}/audio: the finished audio, whole or in ranges, or the stream of one being made."""
 
 from flask import Blueprint, Response, request
 
 from api.answers import Operation, current_farm, documented
 from api.guards import current_tenant
 from api.objects import Download, send_object
-from api.queries import check_known
-from shared.errors import NotFound, ObjectMissing, RangeNotSatisfiable, WrongState
+from api.queries import read_stream
+from api.streaming import send_stream
+from shared.errors import (
+    InvalidRequest,
+    NotFound,
+    ObjectMissing,
+    RangeNotSatisfiable,
+    StreamingMissing,
+    TooManyStreams,
+    Unavailable,
+    WrongState,
+)
 from shared.schemas import MEDIA_TYPES, AudioResult, Job
 from shared.states import JobStatus
 from shared.tenants import Scope
@@ -41,15 +51,38 @@ def download_of(job: Job, *, attachment: bool = False) -> Download:
 @audio.get("/v1/jobs/<job_id>/audio")
 @documented(
     Operation(
-        summary="The audio of a succeeded job; Range is honoured",
+        summary="A job's audio, with stream=1 while it is made; Range is honoured",
         tag="jobs",
         scope=Scope.READ,
         answers={200: "audio/*", 206: "audio/*", 304: None},
-        parameters={"header:Range": {"type": "string", "example": "bytes=0-1023"}},
-        errors=(NotFound, WrongState, RangeNotSatisfiable, ObjectMissing),
+        parameters={
+            "header:Range": {"type": "string", "example": "bytes=0-1023"},
+            "query:stream": {
+                "enum": ["0", "1"],
+                "description": "1: send what is finished at once and the rest as it is rendered",
+            },
+            "query:from_segment": {
+                "type": "integer",
+                "minimum": 0,
+                "description": "With stream=1: begin with this segment; the first is 0",
+            },
+        },
+        errors=(
+            NotFound,
+            InvalidRequest,
+            WrongState,
+            RangeNotSatisfiable,
+            ObjectMissing,
+            Unavailable,
+            TooManyStreams,
+            StreamingMissing,
+        ),
     )
 )
 def get_audio(job_id: str) -> Response:
     farm = current_farm()
-    check_known(request.args)
-    return send_object(farm.store, download_of(farm.jobs.job(current_tenant(), job_id)))
+    first = read_stream(request.args)
+    job = farm.jobs.job(current_tenant(), job_id)
+    if first is None or (job.finished and job.status is not JobStatus.SUCCEEDED):
+        return send_object(farm.store, download_of(job))
+    return send_stream(farm, job, first)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from worker.audio.encode import decode_segment
 
 from shared.bells import Bells, celery_app, lane_queue
 from shared.connection import Scripts
@@ -24,7 +25,6 @@ from shared.storage import ObjectStore, open_store
 from tests.conftest import wait_until
 from tests.walk import Farm, expire_leases, ready_retries
 from worker.app import Watchdog
-from worker.audio.encode import decode_segment
 from worker.heartbeat import Heartbeat
 from worker.keeper import Keeper, Loop, Stores, missing_bells
 from worker.metrics import WorkerMetrics

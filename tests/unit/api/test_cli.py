@@ -181,6 +181,47 @@ def test_say_reads_standard_input_and_writes_standard_output(farm, ttsfarm):
     assert json.loads(farm.called("POST /v1/jobs")[0])["text"] == "你好"
 
 
+def test_say_to_a_pipe_streams_a_job_that_is_not_done(farm, ttsfarm):
+    farm.answer("POST /v1/jobs", job_object("queued"), 202)
+    farm.answer("GET /v1/jobs/j1/audio", AUDIO)
+    result = ttsfarm("say", "你好", "-o", "-")
+    assert result.stdout_bytes == AUDIO
+    assert farm.called("GET /v1/jobs/j1") == []
+
+
+def test_say_waits_where_the_farm_can_not_stream(farm, ttsfarm, tmp_path):
+    farm.answer("POST /v1/jobs", job_object("queued"), 202)
+    farm.answer("GET /v1/jobs/j1", job_object())
+    farm.answer("GET /v1/jobs/j1/audio", problem("streaming_missing", "not here"), 501)
+    farm.answer("GET /v1/jobs/j1/audio", AUDIO)
+    result = ttsfarm("say", "你好", "--stream", "-o", str(tmp_path / "a.wav"))
+    assert result.exit_code == 0, result.output
+    assert "can not stream" in result.stderr
+    assert (tmp_path / "a.wav").read_bytes() == AUDIO
+
+
+def test_a_streamed_file_gets_the_header_of_the_finished_one(farm, ttsfarm, tmp_path):
+    farm.answer("POST /v1/jobs", job_object("queued"), 202)
+    farm.answer("GET /v1/jobs/j1", job_object())
+    farm.answer("GET /v1/jobs/j1/audio", b"unknown length"[:4] + AUDIO[4:])
+    farm.answer("GET /v1/jobs/j1/audio", AUDIO[:4096])
+    result = ttsfarm("say", "你好", "--stream", "-o", str(tmp_path / "a.wav"))
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "a.wav").read_bytes() == AUDIO
+    assert len(farm.called("GET /v1/jobs/j1/audio")) == 2
+
+
+def test_a_streamed_file_that_is_not_the_finished_one_is_taken_anew(farm, ttsfarm, tmp_path):
+    farm.answer("POST /v1/jobs", job_object("queued"), 202)
+    farm.answer("GET /v1/jobs/j1", job_object())
+    farm.answer("GET /v1/jobs/j1/audio", b"other" * 99_000)
+    farm.answer("GET /v1/jobs/j1/audio", AUDIO[:4096])
+    farm.answer("GET /v1/jobs/j1/audio", AUDIO)
+    result = ttsfarm("say", "你好", "--stream", "-o", str(tmp_path / "a.wav"))
+    assert result.exit_code == 0, result.output
+    assert (tmp_path / "a.wav").read_bytes() == AUDIO
+
+
 def test_the_same_words_and_options_ask_for_the_same_job(farm, ttsfarm, tmp_path):
     farm.answer("POST /v1/jobs", job_object())
     farm.answer("GET /v1/jobs/j1/audio", AUDIO)

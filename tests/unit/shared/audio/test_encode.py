@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import io
+import itertools
 import struct
 import tracemalloc
 from collections.abc import Iterator
@@ -13,8 +15,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from shared.audio.encode import decode_segment, encode_segment, write_audio
-from shared.audio.pcm import HEADER_BYTES, PcmWriter, from_pcm16, to_pcm16, wav_header
+from shared.audio.encode import (
+    decode_segment,
+    encode,
+    encode_segment,
+    stream_header,
+    write_audio,
+)
+from shared.audio.pcm import HEADER_BYTES, complete_wav, from_pcm16, to_pcm16, wav_header
+from shared.audio.tape import Tape
 from shared.errors import BadAudio, InternalError
 from shared.formats import allowed_rates
 from shared.schemas import AudioFormat
@@ -46,6 +55,20 @@ def read(path: Path, audio_format: str, rate_hz: int) -> Samples:
     return np.asarray(samples, dtype=np.float32)
 
 
+def mp3_samples(data: bytes, rate_hz: int) -> int:
+    """How many samples the whole frames hold (MPEG-2 layer III).
+
+    libsndfile guesses a length from the first frame where no header says it, and stops there.
+    """
+    at, n_frames = 0, 0
+    while at + 4 <= len(data):
+        assert data[at : at + 2] == b"\xff\xf3"
+        kbit_s = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)[data[at + 2] >> 4]
+        at += 72_000 * kbit_s // rate_hz + (data[at + 2] >> 1 & 1)
+        n_frames += at <= len(data)
+    return n_frames * 576
+
+
 @pytest.mark.parametrize("audio_format", FORMATS)
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000, 48_000])
 def test_the_file_plays_what_was_written(
@@ -73,7 +96,7 @@ def test_lossless_formats_hold_at_the_limits_instead_of_wrapping(
     np.testing.assert_allclose(heard, np.clip(EDGES, -1, 1), atol=1 / 32_768)
 
 
-@pytest.mark.parametrize("audio_format", ["wav", "flac", "pcm", "mp3"])
+@pytest.mark.parametrize("audio_format", FORMATS)
 def test_the_same_sound_gives_the_same_file(audio_format: AudioFormat, tmp_path: Path) -> None:
     hashes = {
         write_audio(np.array_split(tone(16_000), n), 16_000, audio_format, tmp_path / str(n)).sha256
@@ -177,19 +200,16 @@ def test_a_wav_past_the_limit_of_32_bits_becomes_rf64() -> None:
 
 def test_a_file_that_outgrows_its_header_is_moved_up_in_place() -> None:
     sound, file = tone(16_000 * 60), io.BytesIO()
-    writer = PcmWriter(file, 16_000, header=True, riff_limit_bytes=1_000)
-    writer.write(sound)
-    writer.close()
+    encode([sound], 16_000, "wav", file)
+    complete_wav(file, len(sound), 16_000, riff_limit_bytes=1_000)
+    assert file.getvalue()[:4] == b"RF64"
     samples, _ = soundfile.read(io.BytesIO(file.getvalue()), dtype="int16")
     np.testing.assert_array_equal(samples, to_pcm16(sound))
 
 
-def test_a_wav_begins_with_the_plain_header_of_44_bytes() -> None:
-    file = io.BytesIO()
-    writer = PcmWriter(file, 16_000, header=True)
-    writer.write(tone(1_600))
-    writer.close()
-    data = file.getvalue()
+def test_a_wav_begins_with_the_plain_header_of_44_bytes(tmp_path: Path) -> None:
+    write_audio([tone(1_600)], 16_000, "wav", tmp_path / "audio")
+    data = (tmp_path / "audio").read_bytes()
     assert (data[:4], data[12:16], data[36:40], len(data)) == (b"RIFF", b"fmt ", b"data", 3_244)
 
 
@@ -201,3 +221,62 @@ def test_an_rf64_header_counts_beyond_four_gibibytes() -> None:
     assert (riff_bytes, data_bytes, counted) == (6_000_000_072, 6_000_000_000, n_samples)
     assert wav_header(2_147_483_600, 48_000)[:4] == b"RIFF"
     assert wav_header(2_147_483_648, 48_000)[:4] == b"RF64"
+
+
+@pytest.mark.parametrize("audio_format", FORMATS)
+@pytest.mark.parametrize("rate_hz", [8_000, 24_000, 48_000])
+def test_a_stream_is_the_file_but_for_its_header(
+    audio_format: AudioFormat, rate_hz: int, tmp_path: Path
+) -> None:
+    sound, tape = np.array_split(tone(rate_hz, 3.3), 5), Tape()
+    encode(sound, rate_hz, audio_format, tape)
+    streamed = tape.read_at(0, tape.size_bytes)
+    write_audio(sound, rate_hz, audio_format, tmp_path / "audio")
+    header = stream_header(rate_hz, audio_format)
+    assert streamed == header + (tmp_path / "audio").read_bytes()[len(header) :]
+    tape.close()
+
+
+@pytest.mark.parametrize("audio_format", ["wav", "mp3", "ogg", "opus", "pcm"])
+def test_what_is_streamed_so_far_plays(audio_format: AudioFormat, tmp_path: Path) -> None:
+    tape, sizes = Tape(), list[int]()
+    noise = np.random.default_rng(1).normal(0, 0.1, 16_000).astype(np.float32)
+
+    def chunks() -> Iterator[Samples]:
+        for _ in range(8):
+            yield noise
+            sizes.append(tape.size_bytes)
+
+    encode(chunks(), 16_000, audio_format, tape)
+    (tmp_path / "audio").write_bytes(tape.read_at(0, sizes[-2]))
+    tape.close()
+    n_samples = (
+        mp3_samples((tmp_path / "audio").read_bytes(), 16_000)
+        if audio_format == "mp3"
+        else len(read(tmp_path / "audio", audio_format, 16_000))
+    )
+    # Seven seconds went in. An Ogg page holds about one, and the last may still be in the encoder.
+    assert 5.5 * 16_000 <= n_samples <= 7.2 * 16_000
+    assert all(earlier < later for earlier, later in itertools.pairwise(sizes))
+
+
+def test_a_flac_stream_comes_out_as_it_is_made() -> None:
+    tape, sizes = Tape(), list[int]()
+
+    def chunks() -> Iterator[Samples]:
+        for _ in range(4):
+            yield tone(16_000)
+            sizes.append(tape.size_bytes)
+
+    encode(chunks(), 16_000, "flac", tape)
+    tape.close()
+    assert all(earlier < later for earlier, later in itertools.pairwise([0, *sizes]))
+
+
+def test_a_full_disk_is_named_as_the_cause() -> None:
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(InternalError, match="No space left"):
+        encode([tone(16_000)], 16_000, "flac", Full())

@@ -1,0 +1,106 @@
+"""Audio as an HTTP answer while its job is still rendered; past that, the same bytes as before."""
+
+from functools import partial
+
+from flask import Response, request
+
+from api.farm import Farm
+from api.listening import FinishedStream, Line, Listener
+from api.objects import ONE_RANGE, Download, range_applies, send_object
+from api.recordings import Recording
+from shared.errors import Unavailable
+from shared.schemas import MEDIA_TYPES, Job
+from shared.states import JobStatus
+
+# A stream's last byte is not known yet. RFC 8673 then names one that is out of reach; this is the
+# largest number that JavaScript counts.
+ENDLESS = 2**53 - 1
+
+
+def send_stream(farm: Farm, job: Job, first: int) -> Response:
+    """Answer with a job's stream from segment `first` on, whole or from the byte asked for.
+
+    Raises `TooManyStreams`, `Unavailable` when there is no sound in time, and why a job that is
+    over has none.
+    """
+    if job.status is JobStatus.SUCCEEDED and first == 0:
+        return _send_finished(farm, job)
+    if request.method == "HEAD":
+        return _described(Response(), job)
+    farm.slots.acquire()
+    recording: Recording | None = None
+    try:
+        recording = farm.recordings.join(job, first)
+        listener = _listener(farm, recording)
+        if listener.begun():
+            response = _send_live(farm, listener)
+            recording = None  # the response leaves it
+            return response
+        if not recording.superseded:
+            raise recording.error or Unavailable(
+                "There is no sound yet; ask again.", retry_after_s=1
+            )
+    finally:
+        if recording is not None:
+            farm.recordings.leave(recording)
+            farm.slots.release()
+    return _send_finished(farm, farm.jobs.job(job.tenant, job.id))
+
+
+def _listener(farm: Farm, recording: Recording) -> Listener:
+    job = recording.job
+    return Listener(
+        recording=recording,
+        line=Line(request.environ.get("gunicorn.socket")),
+        idle_s=farm.settings.stream_idle_s,
+        stopping=farm.stopping,
+        finished=lambda: _finished(farm, farm.jobs.job(job.tenant, job.id)),
+    )
+
+
+def _finished(farm: Farm, job: Job) -> FinishedStream:
+    if job.audio is None:  # retried meanwhile: only a job that did not succeed is
+        raise Unavailable("The job is not finished any more.", retry_after_s=1)
+    return FinishedStream(store=farm.store, audio=job.audio)
+
+
+def _send_finished(farm: Farm, job: Job) -> Response:
+    stream = _finished(farm, job)
+    download = Download(
+        key=stream.audio.key,
+        size_bytes=stream.size_bytes,
+        media_type=MEDIA_TYPES[stream.audio.format],
+        filename=f"{job.id}.{stream.audio.format}",
+        etag=f"{stream.audio.sha256}-stream",
+    )
+    return _described(send_object(stream, download), job)
+
+
+def _send_live(farm: Farm, listener: Listener) -> Response:
+    recording = listener.recording
+    start, last = _asked()
+    end = None if last == ENDLESS else last + 1
+    response = _described(Response(listener.hear(start, end)), recording.job)
+    if (start, last) != (0, ENDLESS):
+        response.status_code = 206
+        response.headers["Content-Range"] = f"bytes {start}-{last}/*"
+    response.call_on_close(partial(farm.recordings.leave, recording))
+    response.call_on_close(farm.slots.release)
+    return response
+
+
+def _asked() -> tuple[int, int]:
+    """The first and last byte asked for. The end of a stream is not known, so none counts back."""
+    match = ONE_RANGE.match(request.headers.get("Range", "")) if range_applies(None) else None
+    if not match or not match.group(1):
+        return 0, ENDLESS
+    first, last = int(match.group(1)), int(match.group(2) or ENDLESS)
+    return (first, min(last, ENDLESS)) if first <= last else (0, ENDLESS)
+
+
+def _described(response: Response, job: Job) -> Response:
+    response.content_type = MEDIA_TYPES[job.request.format]
+    response.headers["Accept-Ranges"] = "bytes"
+    response.headers["X-Accel-Buffering"] = "no"  # nginx would hold the sound back
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
