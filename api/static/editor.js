@@ -53,10 +53,14 @@ function update() {
   show($("unmark"), isMarkup());
 }
 
-// The text as markup with where the selection then lies.
+// The text as markup with where the selection then lies; the root's own tags are never selected.
 function marked() {
   const { value, selectionStart: start, selectionEnd: end } = box;
-  if (isMarkup()) return { value, start, end };
+  if (isMarkup()) {
+    const [first, last] = [value.indexOf(">") + 1, value.lastIndexOf("</speak")];
+    const within = (at) => Math.max(first, Math.min(last, at));
+    return { value, start: within(start), end: within(end) };
+  }
   const before = `<speak>${escaped(value.slice(0, start))}`;
   const inside = escaped(value.slice(start, end));
   return {
@@ -68,8 +72,9 @@ function marked() {
 
 function insert(open, close) {
   const { value, start, end } = marked();
-  const text = value.slice(0, start) + open + value.slice(start, end) + close + value.slice(end);
-  if (!parsed(text)) return showFault($("form-fault"), new Fault("crossing"));
+  const inside = value.slice(start, end);
+  const text = value.slice(0, start) + open + inside + close + value.slice(end);
+  if (!parsed(`<speak>${inside}</speak>`) || !parsed(text)) return showFault($("form-fault"), new Fault("crossing"));
   clearFault($("form-fault"));
   return replace(text, start + open.length, end + open.length);
 }

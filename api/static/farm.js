@@ -52,7 +52,7 @@ function drawLanes() {
     key: lane.voice,
     cells: [
       lane.voice, number(lane.depth_interactive), number(lane.depth_bulk),
-      number(lane.waiting_s ? duration(lane.waiting_s) : "–"), number(lane.claimed), number(lane.workers),
+      number(lane.waiting_s ? duration(lane.waiting_s, 1) : "–"), number(lane.claimed), number(lane.workers),
     ],
   })), t("lanes_none"));
 }
@@ -73,7 +73,7 @@ function drawWorkers() {
     key: worker.id,
     cells: [
       worker.id, worker.voices.join(", "), { text: held(worker), class: worker.holding.length ? "code" : "" },
-      number(duration(worker.audio_s)), number(factor(worker)), number(megabytes(worker.memory_bytes)),
+      number(duration(worker.audio_s, 1)), number(factor(worker)), number(megabytes(worker.memory_bytes)),
       clockTime(worker.started_at),
     ],
   })), t("workers_none"));
@@ -97,11 +97,11 @@ function drawFailures() {
 }
 
 function drawDead() {
-  const heads = ["delivery", "job", "when", "tries", "last_error", "actions"];
+  const heads = ["delivery", "when", "tries", "last_error", "actions"];
   fill($("dead"), heads.map((key) => t(key)), seen.dead.map((one) => ({
     key: one.id,
     cells: [
-      { text: one.id, class: "code" }, { text: one.job, class: "code" }, clockTime(one.finished_at || one.created_at),
+      { text: one.id, class: "code" }, clockTime(one.finished_at || one.created_at),
       number(one.attempts), { text: reasonOf(one), class: "long" },
       action("replay", (event) => act(event, `v1/webhooks/deliveries/${encodeURIComponent(one.id)}/replay`, "replayed")),
     ],
@@ -196,9 +196,9 @@ function drawTiles() {
   const plus = (list, name) => `${list.length}${more[name] ? "+" : ""}`;
   $("tiles").replaceChildren(
     tile("waiting", sum("depth_interactive") + sum("depth_bulk"), interactive),
-    tile("oldest", oldest_s ? duration(oldest_s) : "–", ""),
+    tile("oldest", oldest_s ? duration(oldest_s, 1) : "–", ""),
     tile("workers", ready, t("tile_busy", { n: workers.filter((one) => one.holding.length).length })),
-    tile("rate", found.rate === null ? "–" : t("tile_rate_unit", { n: found.rate.toFixed(1) }), t("tile_rate_note"), picture(outputs)),
+    tile("rate", found.rate === null ? "–" : found.rate.toFixed(1), t("tile_rate_note"), picture(outputs)),
     tile("rtf", found.factor === null ? "–" : found.factor.toFixed(3), t("tile_rtf_note")),
     tile("failed", plus(failed, "failed"), t("tile_dead", { n: plus(dead, "dead") })),
   );

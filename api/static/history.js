@@ -110,7 +110,7 @@ function removal(entry) {
 
 function row(entry) {
   const facts = [clockTime(entry.created_at), entry.voice, named("emotion", entry.emotion)];
-  if (entry.duration_s) facts.push(duration(entry.duration_s));
+  if (entry.duration_s) facts.push(duration(entry.duration_s, 1));
   const buttons = [removal(entry)];
   if (entry.status === "succeeded") buttons.unshift(button("play", entry));
   if (!ENDED.has(entry.status)) buttons.unshift(button("cancel", entry));
@@ -121,7 +121,7 @@ function row(entry) {
   });
   return el("li", { "data-job": entry.id, "aria-current": entry.id === current ? "true" : undefined },
     el("div", { class: "about" }, open, el("p", { class: "facts" },
-      el("span", { class: `state ${entry.status}`, text: t(`state_${entry.status}`) }), ` ${facts.join(" · ")}`)),
+      el("span", { class: `state ${entry.status}`, text: t(`state_${entry.status}`) }), ...facts.flatMap((fact) => [" · ", el("span", { text: fact })]))),
     el("div", { class: "buttons" }, ...buttons));
 }
 

@@ -103,13 +103,13 @@ const WORDS = {
   removed: ["已删除。", "Deleted."],
   left_out: ["有 {n} 处无法朗读，已跳过：{text}", "{n} places could not be spoken and were left out: {text}"],
   // Emotions the built-in engines have; others are shown by their own name.
-  emotion_neutral: ["中性", "neutral"],
-  emotion_happy: ["高兴", "happy"],
-  emotion_angry: ["生气", "angry"],
-  emotion_sad: ["悲伤", "sad"],
-  emotion_fear: ["害怕", "fear"],
-  emotion_hate: ["厌恶", "hate"],
-  emotion_surprise: ["惊讶", "surprise"],
+  emotion_neutral: ["中性", "Neutral"],
+  emotion_happy: ["高兴", "Happy"],
+  emotion_angry: ["生气", "Angry"],
+  emotion_sad: ["悲伤", "Sad"],
+  emotion_fear: ["害怕", "Fear"],
+  emotion_hate: ["厌恶", "Hate"],
+  emotion_surprise: ["惊讶", "Surprise"],
   language_zh: ["中文", "Chinese"],
   language_en: ["英文", "English"],
   language_und: ["不限语言", "any language"],
@@ -125,8 +125,7 @@ const WORDS = {
   tile_workers: ["就绪的进程", "Workers ready"],
   tile_busy: ["{n} 个在工作", "{n} at work"],
   tile_rate: ["产出速度", "Output"],
-  tile_rate_unit: ["{n} 秒音频/秒", "{n} s of audio a second"],
-  tile_rate_note: ["最近一分钟", "over the last minute"],
+  tile_rate_note: ["每秒产出的音频秒数", "seconds of audio a second"],
   tile_rtf: ["实时率", "Real-time factor"],
   tile_rtf_note: ["越小越快", "smaller is faster"],
   tile_failed: ["失败的任务", "Failed jobs"],
@@ -218,10 +217,10 @@ export function t(key, values = {}) {
 // A name that may have a translation, such as an emotion's.
 export const named = (kind, name) => (known(`${kind}_${name}`) ? t(`${kind}_${name}`) : name);
 
-export function duration(seconds) {
+// A time span; `digits` after the point where it is under a minute.
+export function duration(seconds, digits = 0) {
   const whole = Math.max(0, Math.round(seconds));
-  if (seconds < 10) return t("seconds", { n: Math.max(0, seconds).toFixed(1) });
-  if (whole < 60) return t("seconds", { n: whole });
+  if (whole < 60) return t("seconds", { n: Math.max(0, seconds).toFixed(digits) });
   if (whole < 3600) return t("minutes", { n: Math.floor(whole / 60), s: whole % 60 });
   return t("hours", { n: Math.floor(whole / 3600), m: Math.floor(whole / 60) % 60 });
 }

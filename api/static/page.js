@@ -138,13 +138,13 @@ async function submit(event) {
 function statusLine() {
   const { progress, queue } = job;
   if (job.status === "queued") {
-    const place = queue?.position ? t("queue_place", { n: queue.position }) : t("queue_next");
-    return [place, queue?.eta_s != null && t("starts_in", { time: duration(queue.eta_s) })];
+    const place = queue?.position > 1 ? t("queue_place", { n: queue.position }) : t("queue_next");
+    return [place, queue?.eta_s != null && t("starts_in", { time: duration(Math.max(1, queue.eta_s)) })];
   }
   if (job.status === "running") {
     return [
       progress.segments_total ? t("parts", { done: progress.segments_done, total: progress.segments_total }) : t("splitting"),
-      progress.eta_s != null ? t("done_in", { time: duration(progress.eta_s) })
+      progress.eta_s != null ? t("done_in", { time: duration(Math.max(1, progress.eta_s)) })
         : progress.audio_s > 0 && t("audio_so_far", { time: duration(progress.audio_s) }),
       player.isLive() && t("playing_live"),
     ];
@@ -153,7 +153,7 @@ function statusLine() {
     const skipped = job.substitutions.filter((one) => !one.replacement);
     const text = skipped.slice(0, MOST_SKIPPED).map((one) => one.text).join(" ");
     return [
-      t("took", { audio: duration(job.audio.duration_s), took: duration((job.timing.total_ms || 0) / 1000) }),
+      t("took", { audio: duration(job.audio.duration_s, 1), took: duration((job.timing.total_ms || 0) / 1000, 1) }),
       skipped.length > 0 && t("left_out", { n: skipped.length, text }),
     ];
   }
@@ -221,7 +221,10 @@ async function follow(autoplay, signal) {
   if (signal.aborted) return;
   history.note(job);
   drawJob();
-  if (job.status === "succeeded") await player.playFinished(job, autoplay);
+  if (job.status === "succeeded") {
+    await player.playFinished(job, autoplay);
+    if (autoplay && !signal.aborted) $("result").scrollIntoView({ block: "nearest" });
+  }
   else player.stop();
 }
 

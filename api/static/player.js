@@ -73,12 +73,13 @@ function header(size_bytes, rate_hz) {
   return view;
 }
 
-async function address(job) {
+// Where the finished job is heard, and its bytes where they had to be fetched for that.
+async function source(job) {
   const link = here(job.links.listen);
-  if (job.audio.format !== "pcm") return link;
+  if (job.audio.format !== "pcm") return { link };
   const samples = await (await call(link)).arrayBuffer();
-  const wave = new Blob([header(samples.byteLength, job.audio.sample_rate), samples], { type: "audio/wav" });
-  return URL.createObjectURL(wave);
+  const whole = new Blob([header(samples.byteLength, job.audio.sample_rate), samples], { type: "audio/wav" });
+  return { link: URL.createObjectURL(whole), whole };
 }
 
 // The finished job. What plays already goes on from the stream; seeking changes to the file.
@@ -86,14 +87,17 @@ export async function playFinished(job, autoplay) {
   const goesOn = now.id === job.id && now.live && !audio.error && !audio.ended;
   if (!goesOn) stop();
   const mine = now = { ...now, id: job.id, duration_s: job.audio.duration_s };
-  const final = await address(job);
-  if (now !== mine) return;
-  now.final = final;
-  if (final.startsWith("blob:")) now.blob = final;
+  const { link, whole } = await source(job);
+  if (now !== mine) {
+    if (whole) URL.revokeObjectURL(link);
+    return;
+  }
+  now.final = link;
+  if (whole) now.blob = link;
   if (!goesOn) useFinal(0, autoplay);
   show($("player"), true);
   draw();
-  await Promise.all([loadPeaks(job, final, mine), loadCaptions(job, mine)]);
+  await Promise.all([loadPeaks(job, whole, mine), loadCaptions(job, mine)]);
 }
 
 function useFinal(at_s, play) {
@@ -112,10 +116,10 @@ function seekTo(at_s) {
 
 // Waveform
 
-async function loadPeaks(job, link, mine) {
+async function loadPeaks(job, whole, mine) {
   if (job.audio.duration_s > MOST_DRAWN_S || job.audio.size_bytes > MOST_DRAWN_BYTES) return;
   try {
-    const data = await (await fetch(link)).arrayBuffer();
+    const data = await (whole || await call(mine.final)).arrayBuffer();
     const sound = await new OfflineAudioContext(1, 1, PEAKS_RATE_HZ).decodeAudioData(data);
     if (now !== mine) return;
     peaks = peaksOf(sound.getChannelData(0));
