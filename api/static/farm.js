@@ -37,7 +37,7 @@ function fill(table, heads, items, empty) {
     }));
   });
   const head = el("tr", {}, ...heads.map((text, i) =>
-    el("th", { scope: "col", text, class: items[0].cells[i].class })));
+    el("th", { scope: "col", text, class: items[0].cells[i].class === "number" ? "number" : undefined })));
   const body = el("tbody", {}, ...rows);
   const focused = document.activeElement;
   table.replaceChildren(el("thead", {}, head), body);

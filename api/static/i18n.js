@@ -129,7 +129,7 @@ const WORDS = {
   tile_rtf: ["实时率", "Real-time factor"],
   tile_rtf_note: ["越小越快", "smaller is faster"],
   tile_failed: ["失败的任务", "Failed jobs"],
-  tile_dead: ["{n} 个通知未送达", "{n} dead deliveries"],
+  tile_dead: ["未送达的通知：{n}", "Dead deliveries: {n}"],
   lanes: ["队列", "Lanes"],
   lane_interactive: ["即时", "Interactive"],
   lane_bulk: ["批量", "Bulk"],
