@@ -16,6 +16,7 @@ from api.ids import new_id
 from api.metrics import ApiMetrics, FarmCollector
 from api.routes.article import article
 from api.routes.audio import audio
+from api.routes.batches import batches
 from api.routes.docs import docs
 from api.routes.events import events
 from api.routes.files import files
@@ -27,6 +28,7 @@ from api.routes.web import web
 from api.routes.webhooks import webhooks
 from api.voices import VoiceDirectory
 from shared.addresses import AddressGuard, check_url
+from shared.batches import BatchStore
 from shared.bells import BackgroundBells, celery_app
 from shared.connection import Scripts, connect
 from shared.deliveries import DeliveryStore
@@ -45,7 +47,7 @@ logger = logging.getLogger(__name__)
 # command, and of the check of a connection that was idle before it.
 REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
-ROUTES = (jobs, audio, events, files, voices, queue, webhooks, health, article, docs, web)
+ROUTES = (jobs, batches, audio, events, files, voices, queue, webhooks, health, article, docs, web)
 # Asked every few seconds, or beside each page; logged only for who debugs.
 PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")
 POLLED = "/v1/jobs/<job_id>"  # asked every second by who waits; logged when it goes wrong
@@ -75,6 +77,7 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
         settings=settings,
         client=client,
         jobs=JobStore(scripts),
+        batches=BatchStore(scripts),
         watcher=Watcher(client),
         presence=presence,
         deliveries=deliveries,

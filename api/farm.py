@@ -8,6 +8,7 @@ from redis import Redis
 from api.guards import WaitSlots
 from api.metrics import ApiMetrics
 from api.voices import VoiceDirectory
+from shared.batches import BatchStore
 from shared.bells import BackgroundBells
 from shared.deliveries import DeliveryStore
 from shared.jobs import JobStore
@@ -26,6 +27,7 @@ class Farm:
     settings: Settings
     client: Redis
     jobs: JobStore
+    batches: BatchStore
     watcher: Watcher
     presence: PresenceStore
     deliveries: DeliveryStore

@@ -21,6 +21,7 @@ COMPONENT = "#/components/schemas/{model}"
 PLACEHOLDER = re.compile(r"<(?:\w+:)?(\w+)>")
 TAGS = {
     "jobs": "Text in, audio out",
+    "batches": "Many texts as one",
     "farm": "Voices, lanes and workers",
     "webhooks": "Deliveries and secrets",
     "health": "Probes and numbers",

@@ -171,6 +171,8 @@ class Job:
     error: ErrorInfo | None
     substitutions: tuple[dict[str, Any], ...] = ()
     version: int = 0
+    batch: str | None = None
+    name: str | None = None  # among its batch's jobs
 
     @property
     def finished(self) -> bool:

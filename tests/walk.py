@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from shared.batches import BatchStore
 from shared.connection import Scripts
 from shared.jobs import JobStore, Submission
 from shared.presence import PresenceStore
@@ -27,6 +28,7 @@ class Farm:
     def __init__(self, scripts: Scripts, settings: Settings) -> None:
         self.scripts = scripts
         self.jobs = JobStore(scripts)
+        self.batches = BatchStore(scripts)
         self.work = WorkStore(scripts, settings)
         self.repair = RepairStore(scripts, settings)
         self.presence = PresenceStore(scripts)

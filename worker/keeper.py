@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
 
+from shared.batches import BatchStore
 from shared.bells import Bells
 from shared.deliveries import DeliveryStore
 from shared.errors import FarmError
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 SLEEP_AFTER_FAULT_S = 1.0
 JANITOR_INTERVAL_S = 2.0
 POSTPONE_S = 60.0
+BATCH_STEPS = 5  # of the batches whose senders or callers broke off, a round
 COURIERS = 8  # deliveries one courier process sends at once
 
 
@@ -68,6 +70,7 @@ class Stores:
     repair: RepairStore
     presence: PresenceStore
     deliveries: DeliveryStore
+    batches: BatchStore
     storage: ObjectStore
     bells: Bells
 
@@ -103,6 +106,7 @@ class Keeper:
         lost = 0 if patient else self._stores.repair.expire_leases()
         self._stores.repair.release_retries()
         expired, removed = self._stores.repair.expire_jobs()
+        self._stores.batches.work_off(BATCH_STEPS)
         if lost or expired or removed:
             log.info(
                 "%d leases ended, %d jobs expired, %d removed",

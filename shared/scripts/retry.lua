@@ -8,6 +8,7 @@ if job.active then return "active" end
 if job.status == "succeeded" then return "ended" end
 
 local started = job.started_ms and true or false
+count_in_batch(job, job.status, started and "running" or "queued")
 job.status, job.active = started and "running" or "queued", true
 redis.call("HSET", job_key(job.id), "status", job.status)
 redis.call("HDEL", job_key(job.id), "finished_ms", "expires_ms", "error")
