@@ -21,6 +21,7 @@ LINE_TYPES = frozenset(
     {"application/jsonl", "application/x-jsonl", "application/x-ndjson", "application/json-lines"}
 )
 READ_CHARS = 65_536
+NUMBER = "0123456789+-.eE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def read_pieces(request: Request, max_bytes: int, max_input_bytes: int) -> Itera
     if request.mimetype in LINE_TYPES:
         return _read_lines(stream, max_input_bytes)
     if request.is_json:
-        return _JsonReader(stream, max_input_bytes).pieces()
+        return JsonReader(stream, max_input_bytes).pieces()
     raise UnsupportedMediaType(
         f"The content type is {request.mimetype or 'missing'}; send application/json, or "
         "application/jsonl with an input a line."
@@ -107,7 +108,7 @@ def _object(value: object) -> dict[str, Any]:
     return value
 
 
-class _JsonReader:
+class JsonReader:
     """Reads one JSON object, its `inputs` one by one; holds one value and what was read ahead."""
 
     def __init__(self, stream: BinaryIO, max_value_bytes: int) -> None:
@@ -169,7 +170,8 @@ class _JsonReader:
             except (ValueError, RecursionError) as error:
                 raise self._fault("numbers or nesting out of all measure") from error
             else:
-                if end < len(self._text) or self._ended:  # a number may go on in the next piece
+                # A number may go on in what is not read yet: 1 as 1.5, 1e as 1e9.
+                if self._ended or self._text[end : end + 3].lstrip(NUMBER):
                     self._at = end
                     return value
             self._fill()

@@ -206,7 +206,7 @@ def judge(
         raw = RawInput(number=number, line=line, value=value, problem=problem)
         name, values, faults = _input_values(raw, head.defaults, names)
         asked = None
-        if not problem:
+        if values is not None:
             asked, found = examine(values, rules)
             faults += found
         if faults or asked is None:
@@ -225,16 +225,16 @@ def judge(
 
 def _input_values(
     raw: RawInput, defaults: dict[str, Any], names: set[str]
-) -> tuple[str, dict[str, Any], list[Fault]]:
-    """The input's name and its values over the defaults, with the faults of its form."""
+) -> tuple[str, dict[str, Any] | None, list[Fault]]:
+    """The input's name and its values over the defaults, None if it is none; and its faults."""
     if raw.problem:
         error = MalformedBody(raw.problem)
         fault = Fault(field="line", given="a line", expected="must be one JSON value", error=error)
-        return "", {}, [fault]
+        return "", None, [fault]
     value = {"text": raw.value} if isinstance(raw.value, str) else raw.value
     if not isinstance(value, dict):
         expected = "must be an object or a text"
-        return "", {}, [Fault(field="input", given=describe("input", value), expected=expected)]
+        return "", None, [Fault(field="input", given=describe("input", value), expected=expected)]
     faults = [_misplaced(field, NOT_IN_INPUTS) for field in value if field in NOT_IN_INPUTS]
     name = value.get("name")
     if name is None:

@@ -28,6 +28,9 @@ class BatchStatus(StrEnum):
     CANCELED = "canceled"
 
 
+BATCH_TERMINAL = frozenset({BatchStatus.COMPLETED, BatchStatus.CANCELED})
+
+
 class UnitKind(StrEnum):
     """A unit is one claimable piece of a job: its plan, a segment, or its assembly."""
 
