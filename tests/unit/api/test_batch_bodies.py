@@ -2,6 +2,7 @@
 
 import io
 import json
+import tracemalloc
 from typing import Any, BinaryIO, cast
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from werkzeug.test import EnvironBuilder
 
 from api.batch_bodies import Head, JsonReader, Piece, RawInput, read_pieces
+from api.batch_requests import open_spool, receive
 from shared.errors import MalformedBody, UnsupportedMediaType
 
 LINES, JSON = "application/jsonl", "application/json"
@@ -111,3 +113,19 @@ def test_a_second_head_is_an_input_like_any_other() -> None:
 def test_another_kind_of_body_is_refused(kind: str) -> None:
     with pytest.raises(UnsupportedMediaType, match="jsonl"):
         pieces(b'"a"', kind)
+
+
+@pytest.mark.parametrize("kind", [LINES, JSON])
+def test_memory_does_not_grow_with_the_body(kind: str) -> None:
+    texts = ["x" * 20_000] * 500
+    data = (
+        "\n".join(map(json.dumps, texts)) if kind == LINES else json.dumps({"inputs": texts})
+    ).encode()
+    environ = EnvironBuilder(method="POST", data=data, content_type=kind).get_environ()
+    with open_spool() as spool:
+        tracemalloc.start()
+        read = receive(read_pieces(Request(environ), 20_000_000, 100_000), 1000, spool)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert read.n_inputs == 500
+    assert peak < len(data) / 3
