@@ -32,6 +32,7 @@ def submit(farm: Farm, asked: Asked, key: str | None = None) -> Submitted:
             fingerprint=asked.fingerprint,
             id_chosen=asked.id is not None,
             interactive=len(asked.text) <= farm.settings.interactive_chars,
+            wait_limit_s=farm.settings.queue_wait_limit_s or None,
         )
     )
     g.job_id = submitted.job.id

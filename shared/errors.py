@@ -16,6 +16,7 @@ FarmError
 │   ├── StateStoreUnavailable    Redis
 │   ├── ObjectStoreUnavailable   S3 or the local directory
 │   ├── StateStoreFull, ObjectStoreFull
+│   ├── FarmCrowded              the job would wait for too long
 │   ├── NoVoiceReady             no worker has ever offered a voice
 │   └── EngineUnavailable        files or libraries of an engine are missing or unfit
 ├── SynthesisError               the text could not be spoken
@@ -224,6 +225,14 @@ class ObjectStoreFull(Unavailable):
 
     code = "object_store_full"
     title = "The object store has no room for more"
+
+
+class FarmCrowded(Unavailable):
+    """The job would wait for too long; `expected_wait_s` and `limit_s` say how long."""
+
+    code = "farm_crowded"
+    status = 429
+    title = "Too much work waits before this job"
 
 
 class NoVoiceReady(Unavailable):

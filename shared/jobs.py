@@ -1,13 +1,14 @@
 """JobStore: what callers do with jobs. One method a transition, each one Lua script."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from shared.connection import Scripts, state_store
-from shared.errors import IdempotencyConflict, NotFound, WrongState
-from shared.records import pairs, read_job
+from shared.errors import FarmCrowded, IdempotencyConflict, NotFound, WrongState
+from shared.records import Outlook, pairs, read_job
 from shared.schemas import Job, JobRequest
 from shared.states import JobStatus
 
@@ -21,7 +22,8 @@ class Submission:
     """A parsed request to speak `text`.
 
     `fingerprint` is a digest of the whole request: the same key with another digest is refused.
-    A chosen id is not free again at once when its job is removed.
+    A chosen id is not free again at once when its job is removed. A job that would wait for longer
+    than `wait_limit_s` is refused; None lets every job in.
     """
 
     id: str
@@ -32,6 +34,7 @@ class Submission:
     idempotency_key: str | None = None
     interactive: bool = True
     id_chosen: bool = False
+    wait_limit_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,9 +70,20 @@ class Page:
 
 
 def _read(answer: Sequence[Any]) -> Job:
-    """A job from what the scripts answer: its place in the queue or -1, then field, value, ..."""
-    position, *record = answer
-    return read_job(pairs(record), position if position > 0 else None)
+    """A job from what `job_record` in lib/line.lua answers."""
+    position, starts_in_ms, done_in_ms, *record = answer
+    return read_job(pairs(record), Outlook.read(position, starts_in_ms, done_in_ms))
+
+
+def _crowded(wait_s: float, limit_s: float) -> FarmCrowded:
+    """Says what the wait would be, what the limit is and when it may be worth asking again."""
+    return FarmCrowded(
+        f"The job would wait about {wait_s:.0f} s before it starts, over the limit of "
+        f"{limit_s:g} s; send it again later",
+        expected_wait_s=round(wait_s, 1),
+        limit_s=limit_s,
+        retry_after_s=max(1, math.ceil(wait_s - limit_s)),
+    )
 
 
 class JobStore:
@@ -82,11 +96,12 @@ class JobStore:
         """Accept a job, or answer the one this key or id made before.
 
         Raises `IdempotencyConflict` when that one had another body, or the id belonged to a job
-        that was removed lately.
+        that was removed lately; `FarmCrowded` when the job would wait for too long.
         """
         request = submission.request
         bulk = request.priority == "low" or not submission.interactive
         deadline_ms = request.deadline_s * 1000 if request.deadline_s else ""
+        limit_s = submission.wait_limit_s
         outcome, job_id, *record = self._scripts(
             "submit",
             submission.id,
@@ -104,7 +119,10 @@ class JobStore:
             request.webhook_url or "",
             ",".join(request.webhook_events),
             int(submission.id_chosen),
+            "" if limit_s is None else limit_s * 1000,
         )
+        if outcome == "crowded":
+            raise _crowded(record[0] / 1000, limit_s or 0.0)
         if outcome == "conflict":
             raise IdempotencyConflict(
                 "This idempotency key or id was used before with another body; "

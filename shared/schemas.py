@@ -150,7 +150,10 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job as the store knows it. Times are milliseconds since the epoch, by Redis's clock."""
+    """A job as the store knows it. Times are milliseconds since the epoch, by Redis's clock.
+
+    `starts_in_ms` and `done_in_ms` are what the farm expects from now on.
+    """
 
     id: str
     tenant: str
@@ -171,6 +174,8 @@ class Job:
     error: ErrorInfo | None
     substitutions: tuple[dict[str, Any], ...] = ()
     version: int = 0
+    starts_in_ms: int | None = None
+    done_in_ms: int | None = None
 
     @property
     def finished(self) -> bool:

@@ -100,8 +100,14 @@ class WorkStore:
         )
         return Finish(outcome)
 
-    def finish_segment(self, claim: Claim, result: SegmentResult) -> Finish:
-        """Report a segment whose audio is in the store."""
+    def finish_segment(
+        self, claim: Claim, result: SegmentResult, busy_s: float | None = None
+    ) -> Finish:
+        """Report a segment whose audio is in the store.
+
+        `busy_s` is the worker's time it took, synthesis or not; expected waits are made of it.
+        """
+        busy_ms = result.synthesis_ms if busy_s is None else busy_s * 1000
         outcome = self._scripts(
             "finish_segment",
             claim.job,
@@ -110,16 +116,25 @@ class WorkStore:
             _dump(result.dump()),
             result.duration_ms,
             result.synthesis_ms,
+            busy_ms,
         )
         return Finish(outcome)
 
-    def finish_assembly(self, claim: Claim, audio: AudioResult) -> tuple[Finish, float]:
-        """Report a job whose audio is in the store.
+    def finish_assembly(
+        self, claim: Claim, audio: AudioResult, busy_s: float = 0.0
+    ) -> tuple[Finish, float]:
+        """Report a job whose audio is in the store; `busy_s` is the worker's time it took.
 
         Answers also the seconds from submit to the first segment's audio.
         """
         outcome, first_audio_ms = self._scripts(
-            "finish_assembly", claim.job, claim.attempt, _dump(audio.dump()), audio.duration_ms
+            "finish_assembly",
+            claim.job,
+            claim.attempt,
+            _dump(audio.dump()),
+            audio.duration_ms,
+            audio.format,
+            busy_s * 1000,
         )
         return Finish(outcome), first_audio_ms / 1000
 

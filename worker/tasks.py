@@ -82,6 +82,8 @@ class Bench:
         self._t = tools
         self._store_patience_s = store_patience_s
         self._store_is_away = True  # until it has answered once
+        self._free_since_s = monotonic()  # what came since is the cost of the next report
+        self._planning = False
         self._fresh: dict[str, bytes] = {}  # a short job is assembled where it was rendered
         self._handlers: dict[UnitKind, Callable[[str, Sequence[Claim]], None]] = {
             UnitKind.PLAN: self._plan,
@@ -95,7 +97,8 @@ class Bench:
         Answers how many units were done.
         """
         t, n_done = self._t, 0
-        limit = monotonic() + t.settings.drain_s
+        self._free_since_s = monotonic()
+        limit = self._free_since_s + t.settings.drain_s
         batch_size = t.voices.engine(voice).batch_size
         while not t.pulse.stopping.is_set() and self._store_answers():
             t.pulse.asked()
@@ -169,6 +172,7 @@ class Bench:
                     return
                 chunk = []
                 self._call_help(voice)
+                self._meanwhile(voice)
         done = self._report(
             claim,
             lambda: self._t.work.append_plan(
@@ -183,6 +187,28 @@ class Bench:
             return False
         outcome = self._until_answered(lambda: self._t.work.append_plan(claim, chunk))
         return outcome is Finish.ACCEPTED
+
+    def _meanwhile(self, voice: str) -> None:
+        """Do one piece of due work between two parts of a long plan.
+
+        Neither the book's first audio nor a greeting then waits for the rest of the plan.
+        """
+        if self._planning or self._t.pulse.stopping.is_set():
+            return  # a plan within a plan is not interrupted
+        self._planning = True
+        try:
+            claims = self._t.work.claim(self._t.worker, voice)
+            if claims:
+                self._perform(voice, claims)
+        except (StateStoreUnavailable, StateStoreFull) as error:
+            log.info("no work between: %s", error.message)
+        finally:
+            self._planning = False
+
+    def _busy_s(self) -> float:
+        """This worker's time since it last asked, which goes to what is reported now."""
+        since_s, self._free_since_s = self._free_since_s, monotonic()
+        return self._free_since_s - since_s
 
     def _call_help(self, voice: str) -> None:
         """Ring for the workers that could take a share of what is due now."""
@@ -229,7 +255,8 @@ class Bench:
             worker=self._t.worker,
             timings=rendered.timings_ms,
         )
-        self._report(claim, lambda: self._t.work.finish_segment(claim, result))
+        busy_s = self._busy_s()
+        self._report(claim, lambda: self._t.work.finish_segment(claim, result, busy_s))
 
     def _assemble(self, voice: str, claims: Sequence[Claim]) -> None:
         (claim,) = claims
@@ -239,11 +266,11 @@ class Bench:
             audio = pipeline.assemble(self._waves(claim), claim.request, claim.job, path)
             media_type = MEDIA_TYPES[audio.format]
             self._patiently(claim, lambda: t.storage.put_file(audio.key, path, media_type))
-        first_audio_s = 0.0
+        first_audio_s, busy_s = 0.0, self._busy_s()
 
         def finish() -> Finish:
             nonlocal first_audio_s
-            outcome, first_audio_s = t.work.finish_assembly(claim, audio)
+            outcome, first_audio_s = t.work.finish_assembly(claim, audio, busy_s)
             return outcome
 
         done = self._report(claim, finish)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- A job's audio is in the store; the job has succeeded.
--- ARGV: job, attempt, audio, audio ms
+-- ARGV: job, attempt, audio, audio ms, its format, ms of a worker's time it took
 -- Answers {"accepted" | "repeated" | "stale" | "ended" | "gone", ms from submit to the first segment's audio}.
 
 local job = load_job(ARGV[1])
@@ -9,6 +9,9 @@ if not u then return {refusal, 0} end
 u.s = "done"
 save_unit(job.id, "assemble", u)
 redis.call("HSET", job_key(job.id), "audio", ARGV[3], "audio_ms", ARGV[4])
+local chars = tonumber(redis.call("HGET", job_key(job.id), "planned_chars") or 0)
+note_pace(job.voice, "join", chars, tonumber(ARGV[6]))
+note_pace(job.voice, "join_" .. ARGV[5], chars, tonumber(ARGV[6]))
 end_job(job, "succeeded")
 local times = redis.call("HMGET", job_key(job.id), "created_ms", "first_audio_ms")
 return {"accepted", tonumber(times[2] or times[1]) - tonumber(times[1])}

@@ -18,9 +18,10 @@ if assembly.e >= tonumber(ARGV[4]) then
 end
 assembly.s = nil
 save_unit(job.id, "assemble", assembly)
-redis.call("HDEL", job_key(job.id, "results"), unit)
+local lost = load_unit(job.id, unit)
+if redis.call("HDEL", job_key(job.id, "results"), unit) == 1 then spoke(job, 0 - lost.c) end
 redis.call("HSET", job_key(job.id), "segments_done",
   redis.call("HLEN", job_key(job.id, "results")))
-push_due(job, unit, load_unit(job.id, unit))
+push_due(job, unit, lost)
 touch(job)
 return "accepted"

@@ -1,9 +1,10 @@
 -- A job is accepted: its record, its text and "its plan is due", or the job this key made before.
 -- ARGV: id, tenant, idempotency key or "", fingerprint, request, text, voice, class, rank,
 --       characters, retention ms, deadline ms or "", webhook url or "", webhook events,
---       is the id of the caller's choosing 0|1
--- Answers {"created" | "existing" | "conflict" | "resting", job id, position or -1, field, value,
--- ...}; "resting" is a chosen id that belonged to a job removed not long ago.
+--       is the id of the caller's choosing 0|1, ms it may be expected to wait or ""
+-- Answers {"created" | "existing", job id, then what show.lua answers}, {"conflict", job id},
+-- {"resting", job id} for a chosen id that belonged to a job removed not long ago, or
+-- {"crowded", job id, ms it would wait}.
 
 local id, tenant, key, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local voice, class, rank = ARGV[7], ARGV[8], tonumber(ARGV[9])
@@ -36,7 +37,9 @@ end
 if redis.call("EXISTS", P .. "ended:" .. id) == 1 then return {"resting", id} end
 
 local now = now_ms()
-local order = rank * 4398046511104 + redis.call("INCR", P .. "sequence") * 2 -- rank * 2^42
+local wait_ms = ARGV[16] ~= "" and wait_of(voice, class, tenant, (rank + 1) * RANK)
+if wait_ms and wait_ms > tonumber(ARGV[16]) then return {"crowded", id, math.ceil(wait_ms)} end
+local order = rank * RANK + redis.call("INCR", P .. "sequence") * 2
 redis.call("HSET", job_key(id), "id", id, "tenant", tenant, "status", "queued",
   "fingerprint", fingerprint, "request", ARGV[5], "voice", voice, "class", class,
   "order", string.format("%.0f", order), "n_chars", ARGV[10], "retention_ms", ARGV[11],
@@ -48,5 +51,7 @@ redis.call("ZADD", P .. "jobs:" .. tenant, now, id)
 redis.call("ZADD", lane_key(voice, class, "queued"), order, id)
 if key ~= "" then redis.call("SET", idempotency, id) end
 if ARGV[12] ~= "" then redis.call("ZADD", P .. "deadlines", now + tonumber(ARGV[12]), id) end
-push_due(load_job(id), "plan", {a = 0, e = 0, l = 0, c = 1})
+local job = load_job(id)
+join_line(job)
+push_due(job, "plan", {a = 0, e = 0, l = 0, c = 1})
 return answer("created", id)

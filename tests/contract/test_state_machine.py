@@ -220,6 +220,25 @@ class FarmMachine(RuleBasedStateMachine):
         (depth,) = [lane.depth for lane in self.farm.presence.lanes()] or [0]
         assert depth == len(list(self.due()))
 
+    @invariant()
+    def the_characters_left_in_a_lane_are_those_of_its_active_jobs(self) -> None:
+        key, left = self.farm.scripts.key, dict[tuple[str, str], int]()
+        for name, tenant in self.tenants.items():
+            job = self.client.hgetall(key("job", name))
+            units = self.client.hgetall(key("job", name, "units"))
+            segments = [json.loads(text) for unit, text in units.items() if unit.isdigit()]
+            planned = sum(segment["c"] for segment in segments)
+            spoken = sum(segment["c"] for segment in segments if segment["s"] == "done")
+            assert int(job.get("planned_chars", 0)) == planned
+            if name not in self.ended:
+                whole = planned if "segments_total" in job else int(job["n_chars"])
+                place = (job["class"], tenant)
+                left[place] = left.get(place, 0) + max(0, whole - spoken)
+        for kind in ("interactive", "bulk"):
+            for tenant, n_chars in self.client.hgetall(key("lane", "fake", kind, "left")).items():
+                assert int(n_chars) == left.pop((kind, tenant))
+        assert not any(left.values())
+
     def due(self) -> Iterator[str]:
         for kind in ("interactive", "bulk"):
             ring = self.farm.scripts.key("lane", "fake", kind, "ring")

@@ -133,7 +133,8 @@ def test_a_store_that_stays_down_costs_no_attempt(worker: Worker) -> None:
     folder.write_text("not a folder")
     worker.bench._perform("fake", batch)
     charged = [(u["e"], u["l"], u["s"]) for u in worker.units("a") if u["a"]]
-    assert charged == [(0, 0, "done"), *[(0, 0, "waiting")] * 8]
+    # The plan, and the segment that was spoken between its two parts.
+    assert charged == [*[(0, 0, "done")] * 2, *[(0, 0, "waiting")] * 8]
     folder.unlink()
     ready_retries(worker.farm)
     worker.drain()
@@ -160,7 +161,7 @@ def test_text_nobody_can_speak_fails_with_its_reason(worker: Worker) -> None:
 
 
 def test_a_canceled_segment_is_not_reported(worker: Worker) -> None:
-    worker.farm.submit("a", "等一下。[[sleep 1]]。好了。")
+    worker.farm.submit("a", "[[sleep 2]]好了。")
     drain = threading.Thread(target=worker.drain)
     drain.start()
     wait_until(lambda: any(w.holding for w in worker.farm.presence.workers()), 60)
@@ -171,7 +172,7 @@ def test_a_canceled_segment_is_not_reported(worker: Worker) -> None:
 
 
 def test_a_job_deleted_while_it_is_rendered_leaves_no_object(worker: Worker) -> None:
-    worker.farm.submit("a", "等一下。[[sleep 1]]。好了。")
+    worker.farm.submit("a", "[[sleep 2]]好了。")
     drain = threading.Thread(target=worker.drain)
     drain.start()
     wait_until(lambda: any(w.holding for w in worker.farm.presence.workers()), 60)
