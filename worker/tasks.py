@@ -47,6 +47,7 @@ T = TypeVar("T")
 
 PLAN_CHUNK = 200  # segments stored by one script; the first chunk is small, so speech starts soon
 FIRST_CHUNK = 8
+MEANWHILE = 4  # claims between two parts of a plan: a greeting's three and one of the book
 WHOLE_JOB_LIMIT_S = 3600.0  # planning or assembling the longest book
 STORE_PATIENCE_S = 30.0  # how long a finished render waits for the object store to come back
 FRESH_SEGMENTS = 16
@@ -172,7 +173,7 @@ class Bench:
                     return
                 chunk = []
                 self._call_help(voice)
-                self._meanwhile(voice)
+                self._meanwhile(voice, claim)
         done = self._report(
             claim,
             lambda: self._t.work.append_plan(
@@ -188,18 +189,24 @@ class Bench:
         outcome = self._until_answered(lambda: self._t.work.append_plan(claim, chunk))
         return outcome is Finish.ACCEPTED
 
-    def _meanwhile(self, voice: str) -> None:
-        """Do one piece of due work between two parts of a long plan.
+    def _meanwhile(self, voice: str, plan: Claim) -> None:
+        """Do a little due work between two parts of a long plan: a segment of it, greetings first.
 
         Neither the book's first audio nor a greeting then waits for the rest of the plan.
         """
-        if self._planning or self._t.pulse.stopping.is_set():
+        if self._planning:
             return  # a plan within a plan is not interrupted
         self._planning = True
         try:
-            claims = self._t.work.claim(self._t.worker, voice)
-            if claims:
+            for _ in range(MEANWHILE):
+                if self._t.pulse.stopping.is_set():
+                    return
+                claims = self._t.work.claim(self._t.worker, voice)
+                if not claims:
+                    return
                 self._perform(voice, claims)
+                if claims[0].job == plan.job:
+                    return
         except (StateStoreUnavailable, StateStoreFull) as error:
             log.info("no work between: %s", error.message)
         finally:

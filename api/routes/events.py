@@ -27,6 +27,13 @@ def _event(name: str, data: object, event_id: int | None = None) -> str:
     return f"{number}event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
+def _quiet(farm: Farm, before: Job, job: Job) -> str:
+    """What is told after a silence: how a job moved in the line, or only that the line is open."""
+    if (before.position, before.done_in_ms) == (job.position, job.done_in_ms):
+        return ": still here\n\n"
+    return _event("progress", job_view(job, farm.links), job.version)
+
+
 def _changes(farm: Farm, job: Job, seen: int, heartbeat_s: float) -> Iterator[str]:
     status: JobStatus | None = None
     yield f"retry: {RECONNECT_MS}\n\n"
@@ -40,7 +47,9 @@ def _changes(farm: Farm, job: Job, seen: int, heartbeat_s: float) -> Iterator[st
             return
         quiet_s = heartbeat_s - (time.monotonic() - spoke_at)
         if quiet_s <= 0:
-            yield ": still here\n\n"
+            before, job = job, farm.jobs.job(job.tenant, job.id)
+            if job.version == seen and not job.finished:
+                yield _quiet(farm, before, job)
             spoke_at = time.monotonic()
             continue
         farm.watcher.wait(job.id, job.version, quiet_s)
@@ -50,7 +59,8 @@ def _changes(farm: Farm, job: Job, seen: int, heartbeat_s: float) -> Iterator[st
 def job_events(farm: Farm, job: Job, seen: int, heartbeat_s: float = HEARTBEAT_S) -> Iterator[str]:
     """The job's events from now to its end, without what version `seen` told already.
 
-    A comment goes out after each `heartbeat_s` of silence, so that proxies keep the line open.
+    After each `heartbeat_s` of silence its new place in the line goes out, or a comment, so that
+    proxies keep the line open.
     """
     try:
         yield from _changes(farm, job, seen, heartbeat_s)

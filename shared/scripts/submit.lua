@@ -38,7 +38,7 @@ if redis.call("EXISTS", P .. "ended:" .. id) == 1 then return {"resting", id} en
 
 local now = now_ms()
 local wait_ms = ARGV[16] ~= "" and wait_of(voice, class, tenant, (rank + 1) * RANK)
-if wait_ms and wait_ms > tonumber(ARGV[16]) then return {"crowded", id, math.ceil(wait_ms)} end
+if wait_ms and wait_ms > tonumber(ARGV[16]) then return {"crowded", id, math.floor(wait_ms + 0.5)} end
 local order = rank * RANK + redis.call("INCR", P .. "sequence") * 2
 redis.call("HSET", job_key(id), "id", id, "tenant", tenant, "status", "queued",
   "fingerprint", fingerprint, "request", ARGV[5], "voice", voice, "class", class,

@@ -132,8 +132,8 @@ local function job_record(job)
   local m = job.active and measure(job.voice)
   local known = m and m.workers > 0
   local starts = known and rank and wait_of(job.voice, job.class, job.tenant, job.order, m)
-  table.insert(record, 1, known and math.ceil(end_of(job, m)) or -1)
-  table.insert(record, 1, starts and math.ceil(starts) or -1)
+  table.insert(record, 1, known and math.floor(end_of(job, m) + 0.5) or -1)
+  table.insert(record, 1, starts and math.floor(starts + 0.5) or -1)
   table.insert(record, 1, rank and rank + 1 or -1)
   return record
 end
