@@ -47,7 +47,7 @@ class RemoteAudio:
 class RemoteJob:
     """A job as the farm shows it; `segments_total` is None until the text is split.
 
-    `position` is its place in the line before it starts, in `starts_in_s`; it is done in `done_in_s`.
+    `position` is its place in the line; it starts in `starts_in_s` and is done in `done_in_s`.
     """
 
     id: str

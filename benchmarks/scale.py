@@ -11,8 +11,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,9 @@ class BookRun:
 def book(n_chars: int, name: str) -> str:
     """A text in which no sentence stands twice."""
     n_sentences = n_chars // 27 + 1
-    lines = (f"这是{name}第{i:05d}段，它有自己的内容，不和别的段落相同。" for i in range(n_sentences))
+    lines = (
+        f"这是{name}第{i:05d}段，它有自己的内容，不和别的段落相同。" for i in range(n_sentences)
+    )
     return "".join(lines)[:n_chars]
 
 
@@ -101,7 +105,9 @@ def greetings(farm: Farm, n_greetings: int, n_segments: int) -> dict[str, Any]:
     def latencies() -> list[float]:
         took: list[float] = []
         for i in range(n_greetings):
-            job = farm.ended(farm.submit(f"{GREETING}{time.monotonic_ns()}"[: len(GREETING) + i % 3]))
+            job = farm.ended(
+                farm.submit(f"{GREETING}{time.monotonic_ns()}"[: len(GREETING) + i % 3])
+            )
             took.append(job["timing"]["total_ms"])
             time.sleep(0.37)  # not in step with the segments
         return took
@@ -155,8 +161,6 @@ def waits(farm: Farm, n_jobs: int) -> dict[str, Any]:
 
 
 def _ms(timestamp: str) -> float:
-    from datetime import datetime
-
     return datetime.fromisoformat(timestamp).timestamp() * 1000
 
 
@@ -188,37 +192,40 @@ def memory_curve(hours: float) -> list[dict[str, float]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """The parts that were asked for; what is not measured anew stays as it was."""
-    figures: dict[str, Any] = {"cost_s_per_char": options.cost}
+@contextmanager
+def running(workers: int, **env: str) -> Iterator[Farm]:
+    """A farm of its own, stopped afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="ttsfarm-bench-") as directory,
+        farm_maker(Path(directory)) as make,
+    ):
+        farm = make(**env)
+        farm.start(workers)
+        yield farm
+
+
+def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The parts that were asked for, each when it is done."""
     cost = {"TTSFARM_FAKE_COST_S_PER_CHAR": str(options.cost)}
-    wanted = set(options.only)
-    with tempfile.TemporaryDirectory(prefix="ttsfarm-bench-") as directory:
-        with farm_maker(Path(directory)) as make:
-            if "fan-out" in wanted:
-                farm = make(**cost)
-                farm.start(options.workers[0])
-                figures["fan_out"] = fan_out(farm, options.workers, options.chars)
-                farm.stop()
-            for count in (1, 4) if "greetings" in wanted else ():
-                farm = make(**cost)
-                farm.start(count)
-                figures.setdefault("greetings", []).append(greetings(farm, 20, 5000))
-                farm.stop()
-            if "waits" in wanted:
-                farm = make(**cost)
-                farm.start(2)
-                figures["waits"] = waits(farm, 12)
-                farm.stop()
-            if "long" in wanted:
-                sizes = {"TTSFARM_MAX_TEXT_CHARS": "20000000", "TTSFARM_MAX_BODY_BYTES": "80000000"}
-                farm = make(**sizes)
-                farm.start(1)
-                figures["long"] = [long_text(farm, n) for n in (1_000_000, options.long_chars)]
-                farm.stop()
-    if "memory" in wanted:
-        figures["memory"] = memory_curve(options.hours)
-    return figures
+    if "fan-out" in options.only:
+        with running(options.workers[0], **cost) as farm:
+            rows = fan_out(farm, options.workers, options.chars)
+            yield {"fan_out": rows, "cost_s_per_char": options.cost}
+    if "greetings" in options.only:
+        found = []
+        for count in (1, 4):
+            with running(count, **cost) as farm:
+                found.append(greetings(farm, 20, 5000))
+        yield {"greetings": found}
+    if "waits" in options.only:
+        with running(2, **cost) as farm:
+            yield {"waits": waits(farm, 12)}
+    if "long" in options.only:
+        sizes = {"TTSFARM_MAX_TEXT_CHARS": "20000000", "TTSFARM_MAX_BODY_BYTES": "80000000"}
+        with running(1, **sizes) as farm:
+            yield {"long": [long_text(farm, n) for n in (1_000_000, options.long_chars)]}
+    if "memory" in options.only:
+        yield {"memory": memory_curve(options.hours)}
 
 
 def main() -> None:
@@ -229,7 +236,8 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=10, help="hours of audio to join")
     parser.add_argument("--long-chars", type=int, default=10_000_000)
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
-    write_report(measure(parser.parse_args()))
+    for figures in measure(parser.parse_args()):
+        write_report(figures)
 
 
 if __name__ == "__main__":

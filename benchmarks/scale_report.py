@@ -18,6 +18,7 @@ def write_report(figures: dict[str, Any]) -> None:
     path = RESULTS / "scale.json"
     known = json.loads(path.read_text("utf-8")) if path.exists() else {}
     known |= figures
+    RESULTS.mkdir(exist_ok=True)
     path.write_text(json.dumps(known, indent=1) + "\n", "utf-8")
     text = markdown(known)
     (RESULTS / "scale.md").write_text(text, "utf-8")
@@ -28,14 +29,13 @@ def write_report(figures: dict[str, Any]) -> None:
 
 def markdown(figures: dict[str, Any]) -> str:
     """All that was measured, a section each."""
+    cost = figures.get("cost_s_per_char", 0.01)
     when = datetime.now(UTC).strftime("%Y-%m-%d")
     head = (
         f"# How the farm scales\n\n{when}, Python {platform.python_version()}, {os.cpu_count()} "
-        f"shared cores. The engine waits {figures['cost_s_per_char']} s for each character.\n"
+        f"shared cores. The engine waits a set time for each character, {cost} s here.\n"
     )
-    sections = [
-        SECTIONS[name](figures[name]) for name in SECTIONS if figures.get(name) is not None
-    ]
+    sections = [SECTIONS[name](figures[name]) for name in SECTIONS if figures.get(name) is not None]
     return "\n".join([head, *sections])
 
 

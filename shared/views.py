@@ -29,7 +29,9 @@ class ProgressView(View):
 
 
 class QueueView(View):
-    position: int | None = Field(description="Its place among the lane's jobs not started; 1 is next")
+    position: int | None = Field(
+        description="Its place among the lane's jobs not started; 1 is next"
+    )
     eta_s: float | None = Field(description="Expected seconds until it starts; null: unknown")
 
 

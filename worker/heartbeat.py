@@ -76,7 +76,9 @@ class Heartbeat:
         with self._lock:
             if not self._holds:
                 self._lost.clear()
-            self._holds.append(_Hold({(claim.job, claim.unit): claim for claim in claims}, give_up_s))
+            self._holds.append(
+                _Hold({(claim.job, claim.unit): claim for claim in claims}, give_up_s)
+            )
         self._pulse.holds_until(give_up_s)
         try:
             yield

@@ -27,30 +27,28 @@ def _event(name: str, data: object, event_id: int | None = None) -> str:
     return f"{number}event: {name}\ndata: {json.dumps(data, ensure_ascii=False)}\n\n"
 
 
-def _quiet(farm: Farm, before: Job, job: Job) -> str:
-    """What is told after a silence: how a job moved in the line, or only that the line is open."""
-    if (before.position, before.done_in_ms) == (job.position, job.done_in_ms):
-        return ": still here\n\n"
-    return _event("progress", job_view(job, farm.links), job.version)
+def _outlook(job: Job) -> tuple[int | None, int | None]:
+    return job.position, job.done_in_ms
 
 
 def _changes(farm: Farm, job: Job, seen: int, heartbeat_s: float) -> Iterator[str]:
     status: JobStatus | None = None
     yield f"retry: {RECONNECT_MS}\n\n"
-    spoke_at = time.monotonic()
+    spoke_at, told = time.monotonic(), _outlook(job)
     while not farm.stopping():
         if job.version != seen or job.finished:
             name = "progress" if job.status is status else "state"
             yield _event(name, job_view(job, farm.links), job.version)
-            seen, status, spoke_at = job.version, job.status, time.monotonic()
+            seen, status, told = job.version, job.status, _outlook(job)
+            spoke_at = time.monotonic()
         if job.finished:
             return
         quiet_s = heartbeat_s - (time.monotonic() - spoke_at)
         if quiet_s <= 0:
-            before, job = job, farm.jobs.job(job.tenant, job.id)
-            if job.version == seen and not job.finished:
-                yield _quiet(farm, before, job)
-            spoke_at = time.monotonic()
+            moved = _outlook(job) != told
+            view = job_view(job, farm.links) if moved else None
+            yield _event("progress", view, job.version) if view else ": still here\n\n"
+            spoke_at, told = time.monotonic(), _outlook(job)
             continue
         farm.watcher.wait(job.id, job.version, quiet_s)
         job = farm.jobs.job(job.tenant, job.id)
