@@ -317,4 +317,4 @@ def test_the_memory_of_a_plan_does_not_grow_with_the_text() -> None:
             tracemalloc.stop()
 
     assert len(specs(book(50))) == 50  # dictionaries are loaded, every word was met
-    assert peak_bytes(1500) < peak_bytes(500) + 150_000  # a thousand specs alone take a megabyte
+    assert peak_bytes(1500) < peak_bytes(500) + 400_000  # the specs alone would take more
