@@ -39,6 +39,7 @@ from worker.heartbeat import Heartbeat
 from worker.keeper import missing_bells
 from worker.metrics import WorkerMetrics
 from worker.pulse import Pulse
+from worker.reading import read_ahead
 from worker.types import Wave
 from worker.voices import Voices
 
@@ -293,21 +294,27 @@ class Bench:
 
     def _waves(self, claim: Claim) -> Iterator[tuple[SegmentSpec, Wave]]:
         n_read = 0
-        for spec, result in self._t.work.results(claim.job, claim.segments_total):
-            n_read += 1
-            if self._t.pulse.stopping.is_set() or self._t.heartbeat.lost(claim):
-                raise HandedBack("this worker stops, or the job was canceled")
-            yield spec, decode_segment(self._segment(claim, spec.index, result.key))
+        results = self._t.work.results(claim.job, claim.segments_total)
+        with read_ahead(results, lambda one: self._wave(claim, one[1].key)) as waves:
+            for (spec, _), wave in waves:
+                n_read += 1
+                if self._t.pulse.stopping.is_set() or self._t.heartbeat.lost(claim):
+                    raise HandedBack("this worker stops, or the job was canceled")
+                yield spec, self._present(claim, spec.index, wave)
         if n_read != claim.segments_total:
             raise HandedBack("the job was deleted, or not all its segments are done")
 
-    def _segment(self, claim: Claim, index: int, key: str) -> bytes:
-        """A finished segment's object, from this worker's memory if it made it just now."""
-        fresh = self._fresh.get(key)
-        if fresh is not None:
-            return fresh
+    def _wave(self, claim: Claim, key: str) -> Wave:
+        """A finished segment, from this worker's memory if it made it just now."""
+        data = self._fresh.get(key)
+        if data is None:
+            data = self._patiently(claim, lambda: b"".join(self._t.storage.read(key)))
+        return decode_segment(data)
+
+    def _present(self, claim: Claim, index: int, wave: Callable[[], Wave]) -> Wave:
+        """The wave that was read; when its object is gone, the segment is rendered again."""
         try:
-            return self._patiently(claim, lambda: b"".join(self._t.storage.read(key)))
+            return wave()
         except ObjectMissing as error:
             log.warning("a segment's audio is gone from the store; rendering it again")
             self._report(claim, lambda: self._t.work.remake(claim, index))

@@ -74,7 +74,7 @@ class Worker:
 
 @pytest.fixture
 def worker(scripts: Scripts, farm_settings: Settings) -> Iterator[Worker]:
-    settings = farm_settings.model_copy(update={"voices": "fake"})
+    settings = farm_settings.model_copy(update={"voices": "fake", "drain_s": 120.0})
     farm, pulse, voices = Farm(scripts, settings), Pulse(), Voices(settings)
     store, bells = open_store(settings), Bells(celery_app(settings))
     store.ensure()
