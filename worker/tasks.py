@@ -46,9 +46,10 @@ from worker.voices import Voices
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-PLAN_CHUNK = 200  # segments stored by one script; the first chunk is small, so speech starts soon
+PLAN_CHUNK = 100  # segments stored by one script; the first chunk is small, so speech starts soon
 FIRST_CHUNK = 8
 MEANWHILE = 4  # claims between two parts of a plan: a greeting's three and one of the book
+MEANWHILE_S = 900.0  # a plan that takes longer must not run into the limit for want of time
 WHOLE_JOB_LIMIT_S = 3600.0  # planning or assembling the longest book
 STORE_PATIENCE_S = 30.0  # how long a finished render waits for the object store to come back
 FRESH_SEGMENTS = 16
@@ -164,7 +165,7 @@ class Bench:
             voice=self._t.voices.voice(voice),
             symbols=self._t.voices.engine(voice).takes_symbols,
         )
-        total, chunk = 0, list[SegmentSpec]()
+        total, chunk, alone_s = 0, list[SegmentSpec](), monotonic() + MEANWHILE_S
         for spec in planned.segments():
             self._t.voices.voice(spec.voice)  # refuses what this worker could not speak
             chunk.append(spec)
@@ -174,7 +175,8 @@ class Bench:
                     return
                 chunk = []
                 self._call_help(voice)
-                self._meanwhile(voice, claim)
+                if monotonic() < alone_s:
+                    self._meanwhile(voice, claim)
         done = self._report(
             claim,
             lambda: self._t.work.append_plan(
