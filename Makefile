@@ -11,7 +11,7 @@ DEV   := $(VENV)/.dev
 COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --quiet --extra worker --extra embedded
 
-.PHONY: help up test check fmt bench bench-engine bench-text lock clean
+.PHONY: help up test check fmt bench bench-scale bench-engine bench-text lock clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ fmt: $(DEV) ## Format and mend what can be mended by itself
 
 bench: $(DEV) ## Measure the farm beside bare Celery; writes benchmarks/results
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-scale: $(DEV) ## Measure books on 1 to 8 workers, greetings behind a book, memory
+	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 bench-engine: $(DEV) ## Measure the Sambert-HifiGAN engine on voices made by script
 	$(BIN)/python -m benchmarks.engine $(ARGS)

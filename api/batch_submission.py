@@ -68,7 +68,12 @@ def _store(
         return farm.batches.batch(tenant, opened.id), None
     farm.batches.add(tenant, opened.id, judged)
     batch = farm.batches.commit(
-        tenant, opened.id, judged.n_rejected, judged.faults, current_caller().subjects
+        tenant,
+        opened.id,
+        judged.n_rejected,
+        judged.faults,
+        current_caller().subjects,
+        farm.settings.queue_wait_limit_s or None,
     )
     for voice, n_jobs in judged.voices.items():
         farm.bells.ring(voice)

@@ -53,6 +53,7 @@ CHINESE: dict[str, str] = {
     "method_not_allowed": "不支持该请求方法",
     "state_store_unavailable": "任务存储暂时不可用, 请稍后重试",
     "object_store_unavailable": "音频存储暂时不可用, 请稍后重试",
+    "farm_crowded": "排队任务过多, 请稍后重试",
     "no_voice_ready": "暂无可用的合成服务, 请稍后重试",
     "wait_timeout": "合成超时, 任务仍在进行",
 }

@@ -56,7 +56,10 @@ class RemoteAudio:
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteJob:
-    """A job as the farm shows it; `segments_total` is None until the text is split."""
+    """A job as the farm shows it; `segments_total` is None until the text is split.
+
+    `position` is its place in the line; it starts in `starts_in_s` and is done in `done_in_s`.
+    """
 
     id: str
     status: JobStatus
@@ -69,6 +72,9 @@ class RemoteJob:
     total_ms: int | None
     audio: RemoteAudio | None
     error: str | None
+    position: int | None = None
+    starts_in_s: float | None = None
+    done_in_s: float | None = None
 
     @property
     def finished(self) -> bool:
@@ -78,6 +84,7 @@ class RemoteJob:
     def read(cls, view: Mapping[str, Any]) -> Self:
         """A job from the farm's job object."""
         audio, error, progress = view["audio"], view["error"], view["progress"]
+        queue = view.get("queue") or {}
         return cls(
             id=view["id"],
             status=JobStatus(view["status"]),
@@ -96,6 +103,9 @@ class RemoteJob:
             if audio
             else None,
             error=f"{error['message']} ({error['code']})" if error else None,
+            position=queue.get("position"),
+            starts_in_s=queue.get("eta_s"),
+            done_in_s=progress.get("eta_s"),
         )
 
 

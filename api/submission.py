@@ -37,6 +37,7 @@ def submit(farm: Farm, asked: Asked, key: str | None = None) -> Submitted:
             id_chosen=asked.id is not None,
             interactive=len(asked.text) <= farm.settings.interactive_chars,
             subjects=caller.subjects,
+            wait_limit_s=farm.settings.queue_wait_limit_s or None,
         )
     )
     g.job_id = submitted.job.id

@@ -11,7 +11,7 @@ from typing import Any
 
 from shared.connection import Scripts, state_store
 from shared.errors import IdempotencyConflict, NotFound, WrongState
-from shared.jobs import PRIORITY_RANKS
+from shared.jobs import PRIORITY_RANKS, crowded
 from shared.limits import Subject, dump_subjects, read_quotas, refuse
 from shared.records import newest, read_each, read_job
 from shared.schemas import Job, JobRequest
@@ -164,15 +164,21 @@ class BatchStore:
         n_rejected: int = 0,
         rejected: Sequence[dict[str, Any]] = (),
         subjects: Sequence[Subject] = (),
+        wait_limit_s: float | None = None,
     ) -> Batch:
         """Accept a batch whose jobs are stored: from now on they become due.
 
         Its jobs count for `subjects`; raises `TooManyRequests` or `TextTooLong` when a limit of
-        theirs leaves no room for all of them.
+        theirs leaves no room for all of them, `FarmCrowded` when it would wait for too long.
         """
         faults = json.dumps(list(rejected), ensure_ascii=False) if rejected else ""
         counted = dump_subjects(subjects, tenant)
-        phase, *row = self._scripts("batch_commit", batch_id, tenant, n_rejected, faults, counted)
+        limit_ms = "" if wait_limit_s is None else wait_limit_s * 1000
+        phase, *row = self._scripts(
+            "batch_commit", batch_id, tenant, n_rejected, faults, counted, limit_ms
+        )
+        if phase == "crowded":
+            raise crowded(row[0] / 1000, wait_limit_s or 0.0)
         if phase == "full":
             refuse(read_quotas(row)[0], self._n_chars(tenant, batch_id))
         if phase in ("gone", "leaving"):

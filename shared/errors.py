@@ -20,6 +20,7 @@ FarmError
 │   ├── ObjectStoreUnavailable   S3 or the local directory
 │   ├── StateStoreFull, ObjectStoreFull
 │   ├── TooManyStreams           as many callers listen as may
+│   ├── FarmCrowded              the job would wait for too long
 │   ├── NoVoiceReady             no worker has ever offered a voice
 │   └── EngineUnavailable        files or libraries of an engine are missing or unfit
 ├── SynthesisError               the text could not be spoken
@@ -261,6 +262,14 @@ class TooManyStreams(Unavailable):
 
     code = "too_many_streams"
     title = "Too many callers listen at once"
+
+
+class FarmCrowded(Unavailable):
+    """The job would wait for too long; `expected_wait_s` and `limit_s` say how long."""
+
+    code = "farm_crowded"
+    status = 429
+    title = "Too much work waits before this job"
 
 
 class NoVoiceReady(Unavailable):

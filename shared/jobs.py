@@ -1,14 +1,15 @@
 """JobStore: what callers do with jobs. One method a transition, each one Lua script."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from shared.connection import Scripts
-from shared.errors import IdempotencyConflict, NotFound, WrongState
+from shared.errors import FarmCrowded, IdempotencyConflict, NotFound, WrongState
 from shared.limits import Quota, Subject, dump_subjects, read_quotas, refuse
-from shared.records import newest, pairs, read_each, read_job
+from shared.records import Outlook, newest, pairs, read_each, read_job
 from shared.schemas import Job, JobRequest
 from shared.states import JobStatus
 
@@ -22,7 +23,8 @@ class Submission:
 
     `fingerprint` is a digest of the whole request: the same key with another digest is refused.
     A chosen id is not free again at once when its job is removed. `subjects` are those the job is
-    counted for, with their limits; without any it is counted for its tenant.
+    counted for, with their limits; without any it is counted for its tenant. A job that would wait
+    for longer than `wait_limit_s` is refused; None lets every job in.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Submission:
     interactive: bool = True
     id_chosen: bool = False
     subjects: tuple[Subject, ...] = ()
+    wait_limit_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +74,20 @@ class Page:
 
 
 def _read(answer: Sequence[Any]) -> Job:
-    """A job from what the scripts answer: its place in the queue or -1, then field, value, ..."""
-    position, *record = answer
-    return read_job(pairs(record), position if position > 0 else None)
+    """A job from what `job_record` in lib/line.lua answers."""
+    position, starts_in_ms, done_in_ms, *record = answer
+    return read_job(pairs(record), Outlook.read(position, starts_in_ms, done_in_ms))
+
+
+def crowded(wait_s: float, limit_s: float) -> FarmCrowded:
+    """Says what the wait would be, what the limit is and when it may be worth asking again."""
+    return FarmCrowded(
+        f"The job would wait about {wait_s:.0f} s before it starts, over the limit of "
+        f"{limit_s:g} s; send it again later",
+        expected_wait_s=round(wait_s, 1),
+        limit_s=limit_s,
+        retry_after_s=max(1, math.ceil(wait_s - limit_s)),
+    )
 
 
 class JobStore:
@@ -86,11 +100,13 @@ class JobStore:
         """Accept a job, or answer the one this key or id made before.
 
         Raises `IdempotencyConflict` when that one had another body, or the id belonged to a job
-        that was removed lately; `TooManyRequests` or `TextTooLong` when a limit leaves no room.
+        that was removed lately; `TooManyRequests` or `TextTooLong` when a limit leaves no room;
+        `FarmCrowded` when the job would wait for too long.
         """
         request = submission.request
         bulk = request.priority == "low" or not submission.interactive
         deadline_ms = request.deadline_s * 1000 if request.deadline_s else ""
+        limit_s = submission.wait_limit_s
         outcome, job_id, used, *record = self._scripts(
             "submit",
             submission.id,
@@ -109,10 +125,13 @@ class JobStore:
             ",".join(request.webhook_events),
             int(submission.id_chosen),
             dump_subjects(submission.subjects, submission.tenant),
+            "" if limit_s is None else limit_s * 1000,
         )
         quotas = read_quotas(used)
         if outcome == "full":
             refuse(quotas[0], len(submission.text))
+        if outcome == "crowded":
+            raise crowded(record[0] / 1000, limit_s or 0.0)
         if outcome == "conflict":
             raise IdempotencyConflict(
                 "This idempotency key or id was used before with another body; "

@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from shared.connection import Scripts, state_store
 from shared.schemas import AudioResult, CaptionsResult, ErrorInfo, Job, JobRequest
@@ -21,8 +23,27 @@ def _number(record: Mapping[str, str], name: str) -> int | None:
     return int(float(record[name])) if name in record else None
 
 
-def read_job(record: Mapping[str, str], position: int | None = None) -> Job:
-    """A job from its Redis hash; `position` is its place among those not yet started."""
+@dataclass(frozen=True, kw_only=True)
+class Outlook:
+    """A job's place among those not yet started, and when it is expected to start and be done."""
+
+    position: int | None = None
+    starts_in_ms: int | None = None
+    done_in_ms: int | None = None
+
+    @classmethod
+    def read(cls, position: int, starts_in_ms: int, done_in_ms: int) -> Self:
+        """From what the scripts answer, where -1 is unknown."""
+        return cls(
+            position=position if position > 0 else None,
+            starts_in_ms=starts_in_ms if starts_in_ms >= 0 else None,
+            done_in_ms=done_in_ms if done_in_ms >= 0 else None,
+        )
+
+
+def read_job(record: Mapping[str, str], outlook: Outlook | None = None) -> Job:
+    """A job from its Redis hash."""
+    outlook = outlook or Outlook()
     audio, error, captions = map(record.get, ("audio", "error", "captions"))
     return Job(
         id=record["id"],
@@ -35,7 +56,9 @@ def read_job(record: Mapping[str, str], position: int | None = None) -> Job:
         audio_ms=int(record["audio_ms"]),
         synthesis_ms=int(record["synthesis_ms"]),
         cached_segments=int(record.get("cached_segments", 0)),
-        position=position,
+        position=outlook.position,
+        starts_in_ms=outlook.starts_in_ms,
+        done_in_ms=outlook.done_in_ms,
         created_ms=int(float(record["created_ms"])),
         started_ms=_number(record, "started_ms"),
         first_audio_ms=_number(record, "first_audio_ms"),

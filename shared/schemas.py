@@ -169,7 +169,10 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """A job as the store knows it. Times are milliseconds since the epoch, by Redis's clock."""
+    """A job as the store knows it. Times are milliseconds since the epoch, by Redis's clock.
+
+    `starts_in_ms` and `done_in_ms` are what the farm expects from now on.
+    """
 
     id: str
     tenant: str
@@ -194,6 +197,8 @@ class Job:
     cached_segments: int = 0
     batch: str | None = None
     name: str | None = None  # among its batch's jobs
+    starts_in_ms: int | None = None
+    done_in_ms: int | None = None
 
     @property
     def finished(self) -> bool:

@@ -85,6 +85,11 @@ class Settings(BaseSettings):
         description="A listener that takes nothing, or for whom there is nothing, is cut off then",
     )
     max_wait_s: int = Field(default=60, ge=1, description="Longest long poll")
+    queue_wait_limit_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="A job expected to wait longer than this before it starts is refused; 0 never",
+    )
     synthesize_wait_s: int = Field(
         default=120, ge=1, description="How long the calls that answer with audio wait for it"
     )

@@ -46,6 +46,7 @@ class Farm:
         interactive: bool = True,
         key: str | None = None,
         id_chosen: bool = False,
+        wait_limit_s: float | None = None,
         **request: object,
     ) -> str:
         asked = replace(JobRequest(voice="fake"), **request)  # type: ignore[arg-type]
@@ -58,6 +59,7 @@ class Farm:
             idempotency_key=key,
             interactive=interactive,
             id_chosen=id_chosen,
+            wait_limit_s=wait_limit_s,
         )
         return self.jobs.submit(submission).job.id
 

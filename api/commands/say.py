@@ -5,6 +5,7 @@ goes on with the same job.
 """
 
 import hashlib
+import math
 import secrets
 import sys
 from collections.abc import Iterator
@@ -172,16 +173,52 @@ def _follow(client: FarmClient, job: RemoteJob) -> RemoteJob:
     with (
         _going_on(job),
         click.progressbar(
-            length=BAR_STEPS, label="Speaking", file=sys.stderr, hidden=not watched
+            length=BAR_STEPS,
+            file=sys.stderr,
+            hidden=not watched,
+            show_eta=False,  # the farm knows better
+            item_show_func=_outlook,
         ) as bar,
     ):
         while not job.finished:
-            bar.label = "Joining " if job.segments_done == job.segments_total else "Speaking"
+            bar.label, bar.current_item = _stage(job), job
             bar.update(_steps(job) - bar.pos)
+            bar.render_progress()  # also when only the line has moved
             job = client.job(job.id, wait_s=1 if watched else WAIT_S)
+        bar.current_item = job
         if job.audio:
             bar.update(BAR_STEPS - bar.pos)
     return job
+
+
+def _stage(job: RemoteJob) -> str:
+    if job.status is JobStatus.QUEUED:
+        return "Waiting "
+    return "Joining " if job.segments_done == job.segments_total else "Speaking"
+
+
+def _outlook(job: RemoteJob | None) -> str | None:
+    """What stands behind the bar: the place in the line, and when the farm expects to be done."""
+    if job is None or job.finished:
+        return None
+    told = [f"number {job.position} in line"] if job.position else []
+    if job.starts_in_s is not None and job.status is JobStatus.QUEUED:
+        told.append(f"starts in {_span(job.starts_in_s)}")
+    if job.done_in_s is not None:
+        told.append(f"done in {_span(job.done_in_s)}")
+    return ", ".join(told) or None
+
+
+def _span(seconds: float) -> str:
+    """A time a person reads at a glance.
+
+    >>> _span(8.2), _span(130), _span(7500)
+    ('9 s', '2 min', '2 h 5 min')
+    """
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _steps(job: RemoteJob) -> int:

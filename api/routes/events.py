@@ -37,13 +37,15 @@ def _event(name: str, data: object, event_id: int | None = None) -> str:
 class Followed(Generic[Seen]):
     """What a stream tells of: how it is read anew, shown, and known to the watcher.
 
-    `rest_s` passes between two events, for what changes faster than anybody reads.
+    `rest_s` passes between two events, for what changes faster than anybody reads;
+    `outlook` is what may change while nothing happens to it.
     """
 
     name: str
     read: Callable[[], Seen]
     view: Callable[[Seen], object]
     rest_s: float = 0.0
+    outlook: Callable[[Seen], object] = lambda _: None
 
 
 def _changes(
@@ -51,18 +53,21 @@ def _changes(
 ) -> Iterator[str]:
     status: str | None = None
     yield f"retry: {RECONNECT_MS}\n\n"
-    spoke_at = time.monotonic()
+    spoke_at, told = time.monotonic(), followed.outlook(now)
     while not farm.stopping():
         if now.version != seen or now.finished:
             name = "progress" if now.status == status else "state"
             yield _event(name, followed.view(now), now.version)
-            seen, status, spoke_at = now.version, now.status, time.monotonic()
+            seen, status, told = now.version, now.status, followed.outlook(now)
+            spoke_at = time.monotonic()
         if now.finished:
             return
         quiet_s = heartbeat_s - (time.monotonic() - spoke_at)
         if quiet_s <= 0:
-            yield ": still here\n\n"
-            spoke_at = time.monotonic()
+            moved = followed.outlook(now) != told
+            view = followed.view(now) if moved else None
+            yield _event("progress", view, now.version) if view else ": still here\n\n"
+            spoke_at, told = time.monotonic(), followed.outlook(now)
             continue
         time.sleep(followed.rest_s)
         farm.watcher.wait(followed.name, now.version, quiet_s)
@@ -75,6 +80,7 @@ def followed_job(farm: Farm, job: Job) -> Followed[Job]:
         name=job.id,
         read=lambda: farm.jobs.job(job.tenant, job.id),
         view=lambda now: job_view(now, farm.links),
+        outlook=lambda now: (now.position, now.done_in_ms),
     )
 
 
@@ -93,7 +99,8 @@ def follow_events(
 ) -> Iterator[str]:
     """The events from now to the end, without what version `seen` told already.
 
-    A comment goes out after each `heartbeat_s` of silence, so that proxies keep the line open.
+    After each `heartbeat_s` of silence its new place in the line goes out, or a comment, so that
+    proxies keep the line open.
     """
     try:
         yield from _changes(farm, followed, now, seen, heartbeat_s)

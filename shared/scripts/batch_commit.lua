@@ -1,9 +1,9 @@
 -- A batch is accepted: all its jobs are stored, from now on they become due.
 -- Keys: lib/members.lua
 -- ARGV: batch, tenant, how many inputs were left out, their faults or "", subjects with their limits
---       (lib/limits.lua)
--- Answers {the batch's phase afterwards, or "gone"}, or {"full", the limit that leaves no room}: then
--- it stays as it is, and the same call may have room later.
+--       (lib/limits.lua), ms its first job may be expected to wait or ""
+-- Answers {the batch's phase afterwards, or "gone"}, {"full", the limit that leaves no room} or
+-- {"crowded", ms it would wait}: then it stays as it is, and the same call may have room later.
 
 local b = load_batch(ARGV[1], ARGV[2])
 if not b then return {"gone"} end
@@ -13,6 +13,9 @@ local subjects, ids = cjson.decode(ARGV[5]), redis.call("ZRANGE", batch_key(b.id
 local n_chars = tonumber(redis.call("HGET", b.key, "n_chars"))
 local _, full = weigh(subjects, #ids, n_chars, true)
 if full then return {"full", full} end
+local first = ARGV[6] ~= "" and ids[1] and load_job(ids[1])
+local wait_ms = first and wait_of(first.voice, first.class, b.tenant, first.order)
+if wait_ms and wait_ms > tonumber(ARGV[6]) then return {"crowded", math.floor(wait_ms + 0.5)} end
 for _, id in ipairs(ids) do redis.call("HSET", job_key(id), "subjects", names_of(subjects)) end
 count_batch(ids, names_of(subjects), n_chars)
 count_spoken(subjects, n_chars)

@@ -40,6 +40,7 @@ local function release(job_id)
   if v[2] and v[2] ~= "" then
     redis.call("ZADD", P .. "deadlines", now + tonumber(v[2]), job_id)
   end
+  join_line(job)
   push_due(job, "plan", plan)
 end
 

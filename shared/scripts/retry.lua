@@ -22,6 +22,7 @@ redis.call("HDEL", job_key(job.id), "finished_ms", "expires_ms", "error")
 redis.call("HINCRBY", job_key(job.id), "round", 1)
 redis.call("ZREM", P .. "retention", job.id)
 if ARGV[3] ~= "" then redis.call("ZADD", P .. "deadlines", now_ms() + tonumber(ARGV[3]), job.id) end
+join_line(job)
 if not started then
   redis.call("ZADD", lane_key(job.voice, job.class, "queued"), job.order, job.id)
 end

@@ -129,7 +129,7 @@ def test_a_batch_counts_for_its_tenant_as_a_whole_or_not_at_all(farm: Farm) -> N
 def test_the_keeper_goes_on_where_a_commit_broke_off(farm: Farm) -> None:
     farm.batches.open(head(), "stem")
     farm.batches.add("default", "b", inputs(range(1, 251)))
-    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"))
+    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"), "")
     assert farm.claim() == []
     farm.batches.work_off(10)
     assert farm.presence.lanes()[0].depth_bulk == 250
@@ -316,7 +316,7 @@ class BatchMachine(RuleBasedStateMachine):
         if not commit:
             return
         self.farm.batches.add("default", name, inputs(range(1, self.sizes[name] + 1)))
-        self.farm.scripts("batch_commit", name, "default", 0, "", dump_subjects((), "default"))
+        self.farm.scripts("batch_commit", name, "default", 0, "", dump_subjects((), "default"), "")
         self.accepted.add(name)
 
     @rule(data=st.data(), status=st.sampled_from(("failed", "expired", "canceled")))

@@ -18,6 +18,8 @@
 -- lane:<voice>:<class>:due:<tenant>  ZSET  "<job>|<unit>" -> order
 -- lane:<voice>:<class>:depth     STRING  how many units are due, over all tenants
 -- lane:<voice>:<class>:queued    ZSET    jobs nobody has claimed from -> order
+-- lane:<voice>:<class>:line:<tenant> ZSET  active jobs -> order
+-- lane:<voice>:<class>:left      HASH    tenant -> characters its active jobs have left to speak
 -- lane:<voice>:leases            ZSET    "<job>|<unit>" -> lease's end ms
 -- lane:<voice>:workers           ZSET    worker -> last seen ms
 -- retries                        ZSET    "<job>|<unit>" -> due again ms
@@ -133,6 +135,32 @@ local function held_by(job, unit, attempt)
   return u, nil
 end
 
+-- Characters a job has left to speak; its text's own number until the plan says better.
+local function chars_left(id)
+  local v = redis.call("HMGET", job_key(id), "segments_total", "planned_chars", "n_chars", "spoken_chars")
+  return math.max(0, tonumber(v[1] and v[2] or v[3] or 0) - tonumber(v[4] or 0))
+end
+
+local function join_line(job)
+  redis.call("ZADD", lane_key(job.voice, job.class, "line:" .. job.tenant), job.order, job.id)
+  redis.call("HINCRBY", lane_key(job.voice, job.class, "left"), job.tenant, chars_left(job.id))
+end
+
+local function leave_line(job)
+  local line, left = lane_key(job.voice, job.class, "line:" .. job.tenant), lane_key(job.voice, job.class, "left")
+  if redis.call("ZREM", line, job.id) == 1 then
+    redis.call("HINCRBY", left, job.tenant, 0 - chars_left(job.id)) -- "-0" is no number
+  end
+  if redis.call("EXISTS", line) == 0 then redis.call("HDEL", left, job.tenant) end
+end
+
+-- An active job's segment of `n` characters was spoken, or with a negative `n` must be once more.
+local function spoke(job, n)
+  local before = chars_left(job.id)
+  redis.call("HINCRBY", job_key(job.id), "spoken_chars", n)
+  redis.call("HINCRBY", lane_key(job.voice, job.class, "left"), job.tenant, chars_left(job.id) - before)
+end
+
 local function make_assembly_due(job)
   if not job.segments_total then return false end
   if redis.call("HLEN", job_key(job.id, "results")) ~= job.segments_total then return false end
@@ -198,19 +226,12 @@ local function end_job(job, status, error)
     lane_key(job.voice, job.class, "due:" .. job.tenant), job.order, job.order + 1)
   redis.call("DECRBY", lane_key(job.voice, job.class, "depth"), n_due)
   redis.call("ZREM", lane_key(job.voice, job.class, "queued"), job.id)
+  leave_line(job)
   redis.call("ZREM", P .. "deadlines", job.id)
   count_ended(job.id)
   if status == "succeeded" then discard("jobs/" .. job.id .. "/segments/", 0) end
   post(job, "completed")
   touch(job)
-end
-
--- Its place among those nobody has claimed from, or -1, then its fields and values.
-local function job_record(job)
-  local record = redis.call("HGETALL", job_key(job.id))
-  local rank = redis.call("ZRANK", lane_key(job.voice, job.class, "queued"), job.id)
-  table.insert(record, 1, rank and rank + 1 or -1)
-  return record
 end
 
 -- Removes every trace of a job; a second pass catches what a late worker still uploads. What the
