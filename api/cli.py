@@ -23,6 +23,7 @@ COMMANDS = {
     "voices": "api.commands.voices",
     "doctor": "api.commands.doctor",
     "serve": "api.commands.serve",
+    "prepare-store": "api.commands.prepare_store",
 }
 
 

@@ -234,8 +234,9 @@ class Bench:
     def _assemble(self, voice: str, claims: Sequence[Claim]) -> None:
         (claim,) = claims
         t = self._t
-        with tempfile.TemporaryDirectory(prefix="ttsfarm-") as directory:
-            path = Path(directory) / "audio"
+        # A file without a name: the audio of a book does not outlive a worker that is killed here.
+        with tempfile.TemporaryFile(prefix="ttsfarm-") as file:
+            path = Path(f"/proc/self/fd/{file.fileno()}")
             audio = pipeline.assemble(self._waves(claim), claim.request, claim.job, path)
             media_type = MEDIA_TYPES[audio.format]
             self._patiently(claim, lambda: t.storage.put_file(audio.key, path, media_type))
