@@ -3,6 +3,7 @@
 #   redis/redis.conf                            Redis's password
 #   farm/ttsfarm_redis_url, ..._s3_*_key        what the farm's own processes use
 #   store/ttsfarm_s3_access_key, ..._secret_key the object store's root, for the store and its set-up
+#   grafana/admin_password                      Grafana's first user
 # What is there stays as it is, so that running it again changes nothing.
 set -eu
 cd "${1:-/secrets}"
@@ -25,3 +26,4 @@ keep farm/ttsfarm_s3_access_key "ttsfarm"
 keep farm/ttsfarm_s3_secret_key "$(new)"
 keep store/ttsfarm_s3_access_key "root-$(new | cut -c 1-8)"
 keep store/ttsfarm_s3_secret_key "$(new)"
+keep grafana/admin_password "$(new)"
