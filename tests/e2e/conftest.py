@@ -89,7 +89,7 @@ class Farm(Caller):
             child.terminate()
         for name in list(self.children):
             try:
-                self.children[name].wait(timeout=20)
+                self.children[name].wait(timeout=60)
             except subprocess.TimeoutExpired:
                 self.kill(name)
 
