@@ -39,7 +39,7 @@ ENV PATH=/opt/ttsfarm/bin:$PATH \
 USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
+HEALTHCHECK --interval=10s --timeout=10s --start-period=120s --retries=3 \
   CMD ["python3", "-S", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8080, timeout=4); c.request('GET', '/livez'); raise SystemExit(c.getresponse().status != 200)"]
 ENTRYPOINT ["ttsfarm"]
 CMD ["serve"]

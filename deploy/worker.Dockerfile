@@ -67,7 +67,7 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 9100
 # A worker touches the file each time it has told Redis that it is here and ready.
-HEALTHCHECK --interval=5s --timeout=5s --start-period=60s --retries=3 \
+HEALTHCHECK --interval=5s --timeout=10s --start-period=300s --retries=3 \
   CMD ["sh", "-c", "test -n \"$(find \"$TTSFARM_HEALTH_FILE\" -newermt '20 seconds ago')\""]
 ENTRYPOINT ["ttsfarm-worker"]
 CMD ["run"]

@@ -25,15 +25,16 @@ class Answer:
 
 
 class Caller:
-    """Calls the API on a port of this machine; a farm of a test is one."""
+    """Calls the API of a farm; a farm of a test is one."""
 
     api_port: int
+    api_host = "127.0.0.1"
 
     def call(
         self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> Answer:
         """One HTTP call; error answers are answers too."""
-        url = path if path.startswith("http") else f"http://127.0.0.1:{self.api_port}{path}"
+        url = path if path.startswith("http") else f"http://{self.api_host}:{self.api_port}{path}"
         data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data=data, method=method, headers=headers or {})
         if data is not None and not request.has_header("Content-type"):

@@ -4,6 +4,8 @@ set -euo pipefail
 MINIO_ROOT_USER=$(cat "$MINIO_ROOT_USER_FILE")
 MINIO_ROOT_PASSWORD=$(cat "$MINIO_ROOT_PASSWORD_FILE")
 export MINIO_ROOT_USER MINIO_ROOT_PASSWORD
+# A first start that was cut short leaves a half-made store, which never starts again.
+[ -e /data/made ] || rm -rf /data/.stand-in
 minio "$@" &
 server=$!
 trap 'kill -TERM $server; wait $server; exit 0' TERM INT
@@ -13,5 +15,5 @@ admin=(s3-server admin --dir /data/.stand-in --port 9000 --)
   "${admin[@]}" user create --uid ttsfarm --display-name farm \
     --access-key "$(cat /farm-keys/ttsfarm_s3_access_key)" \
     --secret-key "$(cat /farm-keys/ttsfarm_s3_secret_key)" >/dev/null
-touch /run/farm-user
+touch /data/made /run/farm-user
 wait $server

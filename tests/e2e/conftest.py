@@ -28,6 +28,7 @@ class Farm(Caller):
     env: dict[str, str] = field(default_factory=dict)
     api_port: int = field(default_factory=free_port)
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    before: tuple[str, ...] = ()  # a command that runs the next process elsewhere
 
     def __post_init__(self) -> None:
         defaults = {
@@ -47,7 +48,7 @@ class Farm(Caller):
         """Start a process of the farm in a session of its own, its log beside the data."""
         with (self.directory / f"{name}.log").open("ab") as log:
             self.children[name] = subprocess.Popen(
-                [str(BIN / command[0]), *command[1:]],
+                [*self.before, str(BIN / command[0]), *command[1:]],
                 env={**os.environ, **self.env},
                 stdout=log,
                 stderr=log,
