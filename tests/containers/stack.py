@@ -86,9 +86,6 @@ class Stack(Caller):
             every_s=0.5,
         )
 
-    def logs(self, service: str) -> list[str]:
-        return self.compose("logs", "--no-log-prefix", "--no-color", service).splitlines()
-
     # The farm
 
     def try_call(self, path: str, body: Any = None) -> Any:
@@ -121,7 +118,9 @@ class Stack(Caller):
 
     def deliveries(self) -> list[dict[str, Any]]:
         """Every message the receiver has printed."""
-        return [json.loads(line) for line in self.logs("receiver") if line.startswith("{")]
+        (receiver,) = self.containers("receiver")
+        lines = self.docker("logs", receiver).splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
 
     @contextmanager
     def under_load(self, prefix: str, callers: int = 3) -> Iterator["Load"]:
