@@ -14,16 +14,14 @@ from shared.storage_s3 import LIBRARY_ERRORS, client_of, pool, split_endpoint, t
 
 POLICY = "ttsfarm"
 # The owner makes the bucket and its lifecycle rule; the farm only reads them.
-BUCKET_ACTIONS = (
-    "s3:GetBucketLocation",
-    "s3:GetLifecycleConfiguration",
-    "s3:ListBucket",
-    "s3:ListBucketMultipartUploads",
-)
-OBJECT_ACTIONS = (
+ACTIONS = (
     "s3:AbortMultipartUpload",
     "s3:DeleteObject",
+    "s3:GetBucketLocation",
+    "s3:GetLifecycleConfiguration",
     "s3:GetObject",
+    "s3:ListBucket",
+    "s3:ListBucketMultipartUploads",
     "s3:ListMultipartUploadParts",
     "s3:PutObject",
 )
@@ -31,22 +29,16 @@ OBJECT_ACTIONS = (
 
 def policy(bucket: str, principal: str | None = None) -> dict[str, Any]:
     """An S3 policy of what a farm needs; a bucket's own policy names its `principal` too."""
-    who = {"Principal": {"AWS": [principal]}} if principal else {}
     return {
         "Version": "2012-10-17",
         "Statement": [
             {
                 "Effect": "Allow",
-                **who,
-                "Action": list(BUCKET_ACTIONS),
-                "Resource": [f"arn:aws:s3:::{bucket}"],
-            },
-            {
-                "Effect": "Allow",
-                **who,
-                "Action": list(OBJECT_ACTIONS),
-                "Resource": [f"arn:aws:s3:::{bucket}/*"],
-            },
+                **({"Principal": {"AWS": [principal]}} if principal else {}),
+                "Action": list(ACTIONS),
+                # One statement: stores differ in which of the two a deletion of many belongs to.
+                "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"],
+            }
         ],
     }
 

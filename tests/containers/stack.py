@@ -18,6 +18,7 @@ from tests.conftest import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = ("-f", "docker-compose.yml", "-f", "tests/containers/compose.yml")
+AHEAD = 2  # jobs of one caller under way
 PATIENCE_S = 240.0  # the machine is shared; nothing here is about speed
 
 
@@ -52,10 +53,15 @@ class Stack(Caller):
     def compose(self, *args: str, timeout_s: float = PATIENCE_S) -> str:
         return self.docker("compose", "-p", self.project, *FILES, *args, timeout_s=timeout_s)
 
-    def up(self, workers: int) -> None:
-        """Bring the whole farm to `workers` workers and wait until all is healthy."""
+    def up(self, workers: int, *services: str) -> None:
+        """Bring the whole farm, or `services`, to `workers` workers; wait until all is healthy."""
         flags = ["--no-build", "--detach", "--wait", "--scale", f"worker={workers}"]
-        self.compose("up", *flags, timeout_s=PATIENCE_S * 2)
+        flags += ["--no-deps"] if services else []
+        self.compose("up", *flags, *services, timeout_s=PATIENCE_S * 2)
+
+    def scale(self, workers: int) -> None:
+        self.up(workers, "worker")
+        assert len(self.containers("worker")) == workers
 
     def down(self) -> None:
         self.compose("down", "--volumes", "--remove-orphans", "--timeout", "20")
@@ -148,17 +154,24 @@ class Load:
     accepted: list[str] = field(default_factory=list)
 
     def run(self, caller: int) -> None:
-        number = 0
+        number, mine = 0, list[str]()
         while not self.stopping.is_set():
             number += 1
             job_id = f"{self.prefix}-{caller}-{number}"
             # An id of our own: a repeated submit is the same job.
-            text = "".join(f"{job_id}的第{i}句话，请您慢慢地读出来。" for i in range(4))
+            text = "".join(f"{job_id}的第{i}句话，请您慢慢地读出来。" for i in range(3))
             body = {"id": job_id, "text": text, "voice": "fake"}
             answer = self.stack.try_call("/v1/jobs", {**body, "webhook_url": HOOK})
             assert answer.status in (200, 202), answer.body
             self.accepted.append(job_id)
-            self.stopping.wait(0.5)
+            mine.append(job_id)
+            if len(mine) > AHEAD:  # so much waits for the workers at any time, and no more
+                self.stack.ended(mine.pop(0))
+
+    def goes_on(self) -> None:
+        """Return when what was submitted from now on is being finished."""
+        reached = len(self.accepted)
+        wait_until(lambda: len(self.accepted) > reached + 3 * AHEAD, PATIENCE_S)
 
     def check(self) -> None:
         """Every accepted job has ended well, with audio in the store."""
