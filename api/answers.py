@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from api.farm import Farm
 from shared.errors import FarmError
 from shared.schemas import Job
+from shared.tenants import Scope
 from shared.views import job_view
 
 POLL_S = 1
@@ -22,7 +23,8 @@ class Operation:
     """What the OpenAPI document says of one route beyond its path and methods.
 
     `answers` maps a status to a model, or to a media type where the answer is not JSON.
-    `parameters` maps a name, `query:` or `header:` before it, to its JSON schema.
+    `parameters` maps a name, `query:` or `header:` before it, to its JSON schema. `scope` is what
+    the caller's key must have; a route without one is closed unless `guards.PUBLIC` names it.
     """
 
     summary: str
@@ -32,6 +34,7 @@ class Operation:
     form: tuple[str, ...] = ()
     parameters: dict[str, dict[str, object]] = field(default_factory=dict)
     errors: tuple[type[FarmError], ...] = ()
+    scope: Scope | None = None
 
 
 ATTRIBUTE = "ttsfarm_operation"

@@ -7,11 +7,13 @@ from collections.abc import Callable
 from functools import cache
 
 from flask import Flask, Response, g, request
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from api.answers import current_farm
 from api.errors import register_errors
 from api.farm import Farm
-from api.guards import WaitSlots
+from api.guards import Guard
+from api.headers import SecurityHeaders
 from api.ids import new_id
 from api.metrics import ApiMetrics, FarmCollector
 from api.routes.article import article
@@ -26,17 +28,20 @@ from api.routes.voices import voices
 from api.routes.web import web
 from api.routes.webhooks import webhooks
 from api.voices import VoiceDirectory
+from api.waiting import WaitSlots
 from shared.addresses import AddressGuard, check_url
 from shared.bells import BackgroundBells, celery_app
 from shared.connection import Scripts, connect
 from shared.deliveries import DeliveryStore
 from shared.jobs import JobStore
 from shared.keys import FarmKeys
+from shared.limits import LimitStore
 from shared.links import Links
 from shared.logs import bound
 from shared.presence import PresenceStore
 from shared.settings import Settings
 from shared.storage import open_store
+from shared.tenants import Caller, KeyStore
 from shared.watch import Watcher
 
 logger = logging.getLogger(__name__)
@@ -52,10 +57,6 @@ POLLED = "/v1/jobs/<job_id>"  # asked every second by who waits; logged when it 
 # A caller may name any method; each would become a series of its own.
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
-CONTENT_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; "
-    "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
 
 
 def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
@@ -104,11 +105,14 @@ def _end(response: Response) -> Response:
     method = request.method if request.method in METHODS else "OTHER"
     current_farm().metrics.count_request(method, route, response.status_code, seconds)
     response.headers["X-Request-Id"] = g.request_id
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Referrer-Policy"] = "no-referrer"
-    response.headers.setdefault("Content-Security-Policy", CONTENT_POLICY)
     polled = (method, route) == ("GET", POLLED) and response.status_code < 400
-    with bound(action="http.request", request_id=g.request_id, job=_job_id()):
+    who: Caller | None = g.get("caller")
+    with bound(
+        action="http.request",
+        request_id=g.request_id,
+        job=_job_id(),
+        **({"tenant": who.tenant, "key": who.key_id} if who and who.key_id else {}),
+    ):
         logger.log(
             logging.DEBUG if polled or route in PROBES else logging.INFO,
             "%s %s %d",
@@ -133,10 +137,15 @@ def create_app(settings: Settings, stopping: Callable[[], bool] = lambda: False)
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_body_bytes
     app.json.ensure_ascii = False  # type: ignore[attr-defined]  # DefaultJSONProvider has it
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the same
-    app.extensions["ttsfarm"] = open_farm(settings, stopping)
+    farm = app.extensions["ttsfarm"] = open_farm(settings, stopping)
+    scripts = Scripts(farm.client)
     app.before_request(_begin)
+    app.before_request(Guard(settings, KeyStore(scripts), LimitStore(scripts)).admit)
     app.after_request(_end)
+    app.after_request(SecurityHeaders(settings).finish)
     register_errors(app)
     for blueprint in ROUTES:
         app.register_blueprint(blueprint)
+    if n := settings.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=n, x_proto=n, x_host=n)  # type: ignore[method-assign]  # as Flask's manual does
     return app

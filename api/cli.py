@@ -21,6 +21,7 @@ COMMANDS = {
     "status": "api.commands.jobs",
     "cancel": "api.commands.jobs",
     "voices": "api.commands.voices",
+    "keys": "api.commands.keys",
     "doctor": "api.commands.doctor",
     "serve": "api.commands.serve",
     "prepare-store": "api.commands.prepare_store",
@@ -39,7 +40,8 @@ class FarmCommands(Commands):
             raise _failed(str(problem), UNREACHABLE) from problem
         except FarmProblem as problem:
             code = UNAVAILABLE if problem.status >= 500 else REFUSED
-            raise _failed(problem.message, code) from problem
+            advice = " Give a key with --key or TTSFARM_KEY." if problem.status == 401 else ""
+            raise _failed(problem.message + advice, code) from problem
 
 
 def _failed(message: str, exit_code: int) -> click.exceptions.Exit:

@@ -37,7 +37,9 @@ def running_farm(data_dir: Path) -> Running | None:
         return None
 
 
-def examine(url: str, data_dir: Path, settings: Settings) -> Iterator[Check]:
+def examine(
+    url: str, data_dir: Path, settings: Settings, key: str | None = None
+) -> Iterator[Check]:
     """Every check, cheap and local ones first."""
     running = running_farm(data_dir)
     yield check_python()
@@ -48,7 +50,7 @@ def examine(url: str, data_dir: Path, settings: Settings) -> Iterator[Check]:
         chosen = settings.redis_url.get_secret_value()
         yield from check_redis(running.redis_url if running else chosen)
         yield check_storage(_with_data_dir(settings, data_dir))
-    yield from _check_farm(running.url if running else url)
+    yield from _check_farm(running.url if running else url, key)
 
 
 def _with_data_dir(settings: Settings, data_dir: Path) -> Settings:
@@ -67,8 +69,8 @@ def _check_server() -> Check:
     )
 
 
-def _check_farm(url: str) -> Iterator[Check]:
-    client = FarmClient(url, timeout_s=3.0, tries=1)
+def _check_farm(url: str, key: str | None) -> Iterator[Check]:
+    client = FarmClient(url, key=key, timeout_s=3.0, tries=1)
     try:
         client.ready()
     except FarmUnreachable as problem:
@@ -80,7 +82,12 @@ def _check_farm(url: str) -> Iterator[Check]:
         yield Check(name="farm", ok=False, found=f"{url}: {problem.message}", mend=mend)
         return
     yield Check(name="farm", ok=True, found=f"ready at {url}")
-    voices = {voice.name: voice.ready_workers for voice in client.voices()}
+    try:
+        voices = {voice.name: voice.ready_workers for voice in client.voices()}
+    except FarmProblem as problem:
+        mend = "Give a key with the scope read: --key or TTSFARM_KEY."
+        yield Check(name="key", ok=False, found=problem.message, mend=mend)
+        return
     for name, workers in voices.items():
         mend = f"Start one: ttsfarm-worker run --voice {name}"
         yield Check(name="voice", ok=workers > 0, found=f"{name}: {workers} ready", mend=mend)

@@ -10,6 +10,7 @@ from flask import Flask, Response, current_app, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from api.bodies import drain
+from api.quotas import note_quotas
 from shared.errors import (
     BodyTooLarge,
     FarmError,
@@ -21,6 +22,7 @@ from shared.errors import (
     RangeNotSatisfiable,
     RequestError,
     SynthesisError,
+    Unauthorized,
     Unavailable,
     UnsupportedMediaType,
     WaitTimeout,
@@ -30,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
+UNSHOWN = ("retry_after_s", "quotas")  # told in headers
 ARTICLE_PATHS = ("/api/", "/synthesize", "/download/")
 HTTP_ERRORS: dict[int, type[FarmError]] = {
     400: MalformedBody,
@@ -44,6 +47,9 @@ CHINESE: dict[str, str] = {
     "text_too_long": "文本过长",
     "unsupported_media_type": "不支持的内容类型",
     "not_found": "找不到该音频",
+    "unauthorized": "缺少访问密钥, 或密钥无效",
+    "forbidden": "该密钥无权进行此操作",
+    "too_many_requests": "已达到使用上限, 请稍后重试",
     "method_not_allowed": "不支持该请求方法",
     "state_store_unavailable": "任务存储暂时不可用, 请稍后重试",
     "object_store_unavailable": "音频存储暂时不可用, 请稍后重试",
@@ -54,7 +60,7 @@ CHINESE: dict[str, str] = {
 
 def problem_of(error: FarmError) -> dict[str, Any]:
     """The members of a problem details object; an error's details are its extension members."""
-    details = {k: v for k, v in error.details.items() if k != "retry_after_s"}
+    details = {k: v for k, v in error.details.items() if k not in UNSHOWN}
     return {
         "type": f"urn:ttsfarm:error:{error.code}",
         "title": error.title,
@@ -89,6 +95,9 @@ def answer(error: FarmError) -> Response:
         response.content_type = PROBLEM_TYPE
     if isinstance(error, RangeNotSatisfiable) and "size_bytes" in error.details:
         response.headers["Content-Range"] = f"bytes */{error.details['size_bytes']}"
+    note_quotas(error.details.get("quotas", ()))
+    if isinstance(error, Unauthorized):
+        response.headers["WWW-Authenticate"] = 'Bearer realm="ttsfarm"'
     if response.status_code in (429, 503) or isinstance(error, WaitTimeout):
         response.headers["Retry-After"] = str(error.details.get("retry_after_s", RETRY_AFTER_S))
     return response

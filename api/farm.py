@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from redis import Redis
 
-from api.guards import WaitSlots
 from api.metrics import ApiMetrics
 from api.voices import VoiceDirectory
+from api.waiting import WaitSlots
 from shared.bells import BackgroundBells
 from shared.deliveries import DeliveryStore
 from shared.jobs import JobStore

@@ -106,7 +106,9 @@ class FarmClient:
     and `FarmProblem` when the farm refuses.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = 10.0, tries: int = 6) -> None:
+    def __init__(
+        self, url: str, *, key: str | None = None, timeout_s: float = 10.0, tries: int = 6
+    ) -> None:
         self.url = url.rstrip("/")
         self._timeout_s = timeout_s
         self._met = False
@@ -119,6 +121,7 @@ class FarmClient:
             raise_on_status=False,
         )
         self._pool = urllib3.PoolManager()
+        self._key = {"Authorization": f"Bearer {key}"} if key else {}
 
     def submit(self, body: Mapping[str, Any], key: str) -> RemoteJob:
         """Submit a job; the same `key` and body again answer the same job."""
@@ -190,9 +193,15 @@ class FarmClient:
         # A farm never met is more likely absent than restarting: say so at once.
         retries = self._retry if self._met else self._retry.new(connect=0)
         timeout = urllib3.Timeout(connect=self._timeout_s, read=self._timeout_s + longer_s)
+        headers = {**self._key, **options.pop("headers", {})}
         try:
             response = self._pool.request(
-                method, self.url + path, timeout=timeout, retries=retries, **options
+                method,
+                self.url + path,
+                headers=headers,
+                timeout=timeout,
+                retries=retries,
+                **options,
             )
         except (HTTPError, LocationValueError) as error:
             raise FarmUnreachable(

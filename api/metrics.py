@@ -9,7 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from api.guards import WaitSlots
+from api.waiting import WaitSlots
 from shared.deliveries import DeliveryStore
 from shared.errors import StateStoreFull, StateStoreUnavailable
 from shared.presence import LaneState, PresenceStore

@@ -13,12 +13,17 @@ from werkzeug.routing import Rule
 from api.answers import Operation, operation_of
 from api.errors import PROBLEM_TYPE
 from api.views import ProblemView
-from shared.errors import FarmError
+from shared.errors import FarmError, Forbidden, TooManyRequests, Unauthorized
 
 Mode = Literal["validation", "serialization"]
 Document = dict[str, Any]
 COMPONENT = "#/components/schemas/{model}"
 PLACEHOLDER = re.compile(r"<(?:\w+:)?(\w+)>")
+SECURITY = {
+    "type": "http",
+    "scheme": "bearer",
+    "description": "A key or a JWT with the scope a call names; none where TTSFARM_AUTH is none",
+}
 TAGS = {
     "jobs": "Text in, audio out",
     "farm": "Voices, lanes and workers",
@@ -65,6 +70,9 @@ def _responses(operation: Operation) -> Document:
     for status in sorted({error.status for error in operation.errors}):
         same = [error for error in operation.errors if error.status == status]
         found.setdefault(str(status), _problem(same))
+    if operation.scope:
+        for error in (Unauthorized, Forbidden, TooManyRequests):
+            found.setdefault(str(error.status), _problem([error]))
     return found
 
 
@@ -102,6 +110,8 @@ def _operation(rule: Rule, operation: Operation) -> Document:
         "tags": [operation.tag],
         "responses": _responses(operation),
     }
+    if operation.scope:
+        made["security"] = [{"key": [operation.scope.value]}]
     if parameters := _parameters(rule, operation):
         made["parameters"] = parameters
     if body := _request_body(operation):
@@ -138,5 +148,8 @@ def build_document(app: Flask, version: str) -> Document:
         },
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": dict(sorted(paths.items())),
-        "components": {"schemas": _schemas(operation for _, _, operation in routes)},
+        "components": {
+            "schemas": _schemas(operation for _, _, operation in routes),
+            "securitySchemes": {"key": SECURITY},
+        },
     }

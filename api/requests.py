@@ -19,8 +19,11 @@ DAY_S = 86_400
 MAX_METADATA = 16
 MAX_METADATA_NAME = 64
 MAX_METADATA_VALUE = 256
+MOST_FAULTS = 50
 # Tab, line feed and carriage return are the only controls a text needs.
 UNSPEAKABLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+# Metadata has one line: it may end up where a line break would begin another.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 PRINTABLE = re.compile(r"[\x21-\x7e]{1,255}\Z")
 
 
@@ -108,15 +111,20 @@ def describe(field: str, value: object) -> str:
 
 
 def raise_faults(faults: list[Fault]) -> None:
-    """Raise the one fault's own error, or an `InvalidRequest` that lists them all."""
+    """Raise the one fault's own error, or an `InvalidRequest` that lists the first of them.
+
+    Of all of them, a body of nothing but faults would get an answer many times its size.
+    """
     if not faults:
         return
     if len(faults) == 1 and faults[0].error:
         raise faults[0].error
-    names = ", ".join(dict.fromkeys(fault.field for fault in faults))
+    told = faults[:MOST_FAULTS]
+    names = ", ".join(dict.fromkeys(fault.field for fault in told))
+    more = ", ..." if len(faults) > len(told) else ""
     raise InvalidRequest(
-        f"{len(faults)} fault{'s' * (len(faults) > 1)} in: {names}.",
-        errors=[fault.view() for fault in faults],
+        f"{len(faults)} fault{'s' * (len(faults) > 1)} in: {names}{more}.",
+        errors=[fault.view() for fault in told],
     )
 
 
@@ -210,11 +218,11 @@ def _metadata_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
         )
     for name, value in pairs.items():
         field = f"metadata.{name[:80]}"
-        if not 1 <= len(name) <= MAX_METADATA_NAME or UNSPEAKABLE.search(name):
-            expected = f"a name has 1 to {MAX_METADATA_NAME} characters, no control characters"
+        if not 1 <= len(name) <= MAX_METADATA_NAME or UNPRINTABLE.search(name):
+            expected = f"a name has 1 to {MAX_METADATA_NAME} characters, all of them visible"
             yield Fault(field=field, given=describe("metadata", name), expected=expected)
-        if len(value) > MAX_METADATA_VALUE or UNSPEAKABLE.search(value):
-            expected = f"a value has at most {MAX_METADATA_VALUE} characters, no control characters"
+        if len(value) > MAX_METADATA_VALUE or UNPRINTABLE.search(value):
+            expected = f"a value has at most {MAX_METADATA_VALUE} characters on one line"
             yield Fault(field=field, given=describe("metadata", value), expected=expected)
 
 

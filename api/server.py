@@ -10,7 +10,9 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # has no t
 
 from api.answers import farm_of
 from api.app import create_app
+from api.exposure import require_guarded
 from api.farm import Farm
+from api.headers import read_origins
 from shared.errors import Unavailable
 from shared.logs import configure_logs
 from shared.settings import Settings, settings
@@ -55,6 +57,8 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "timeout": 60,
             "logger_class": PlainLogger,
             "control_socket_disable": True,
+            # Whom to believe about TLS is `trusted_proxies` to say, not gunicorn's own default.
+            "forwarded_allow_ips": "",
             "when_ready": _announce,
             "post_worker_init": self._remember,
         }
@@ -96,5 +100,7 @@ def _announce(arbiter: Any) -> None:
 def serve() -> None:
     """Serve the API in this process, by the settings, until it is told to stop."""
     chosen = settings()
+    require_guarded(chosen)
+    read_origins(chosen.cors_origins)  # a fault in it ends here, not in gunicorn's child
     configure_logs(chosen.log_level, process="api")
     Server(chosen).run()

@@ -5,7 +5,8 @@ import time
 from flask import g
 
 from api.farm import Farm
-from api.guards import current_tenant
+from api.guards import current_caller
+from api.quotas import note_quotas
 from api.requests import Asked, Rules
 from shared.errors import SynthesisError, WaitTimeout
 from shared.jobs import Submission, Submitted
@@ -22,19 +23,22 @@ def rules_of(farm: Farm) -> Rules:
 
 def submit(farm: Farm, asked: Asked, key: str | None = None) -> Submitted:
     """Store the job and ring its lane; the same key or id and body gives the job there is."""
+    caller = current_caller()
     submitted = farm.jobs.submit(
         Submission(
             id=asked.id or farm.new_id(),
-            tenant=current_tenant(),
+            tenant=caller.tenant,
             request=asked.request,
             text=asked.text,
             idempotency_key=key,
             fingerprint=asked.fingerprint,
             id_chosen=asked.id is not None,
             interactive=len(asked.text) <= farm.settings.interactive_chars,
+            subjects=caller.subjects,
         )
     )
     g.job_id = submitted.job.id
+    note_quotas(submitted.quotas)
     farm.metrics.count_submit(asked.request.voice, created=submitted.created)
     if submitted.created:
         farm.bells.ring(asked.request.voice)

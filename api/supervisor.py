@@ -42,6 +42,7 @@ class UpOptions:
     data_dir: Path
     workers: int
     voices: tuple[str, ...] = ()
+    auth: str = "none"
 
 
 class Interrupted(Exception):
@@ -141,16 +142,23 @@ class Supervisor:
 
     def _greet(self, client: FarmClient) -> None:
         voices = client.ready_voices()
-        if self._options.host not in LOOPBACK:
+        guarded = self._options.auth != "none"
+        if not guarded and self._options.host not in LOOPBACK:
             self._console.alert(f"Anyone who reaches {self._options.host} can use this farm.")
         self._console.say(
             f"\nttsfarm is ready on {self._url}\n"
             f"  voices   {', '.join(voices)}\n"
             f"  page     {self._url}/\n"
             f"  API      {self._url}/docs\n"
-            f"  hear it  {hello(self._url, self._spoken_by(voices))}\n"
+            f"  hear it  {hello(self._url, self._spoken_by(voices), guarded=guarded)}\n"
+            f"{self._key_advice()}"
             "  stop     Ctrl-C\n"
         )
+
+    def _key_advice(self) -> str:
+        if self._options.auth != "keys":
+            return ""
+        return f"  a key    ttsfarm keys create --data-dir {self._options.data_dir}\n"
 
     def _spoken_by(self, voices: list[str]) -> str | None:
         """The voice a call has to name, None where the default one is offered."""
@@ -190,10 +198,11 @@ class Supervisor:
                 signal.signal(number, handler)
 
 
-def hello(url: str, voice: str | None = None) -> str:
+def hello(url: str, voice: str | None = None, *, guarded: bool = False) -> str:
     """The one command a newcomer copies: it answers with a WAV that plays."""
     named = f" -d voice={voice}" if voice else ""
-    return f'curl -s {url}/synthesize --data-urlencode "text=你好，世界。"{named} -o hello.wav'
+    key = ' -H "Authorization: Bearer $TTSFARM_KEY"' if guarded else ""
+    return f'curl -s {url}/synthesize{key} --data-urlencode "text=你好，世界。"{named} -o hello.wav'
 
 
 def require_room(data_dir: Path) -> None:

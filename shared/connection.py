@@ -97,6 +97,12 @@ class Scripts:
         with state_store():
             return cast(Any, script(keys=[self.prefix], args=list(args)))
 
+    def now_ms(self) -> int:
+        """Redis's own clock, milliseconds since the epoch."""
+        with state_store():
+            seconds, micros = self.client.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
     def key(self, *parts: str) -> str:
         """A key under the prefix, its parts joined by colons."""
         return self.prefix + ":".join(parts)

@@ -10,6 +10,9 @@ FarmError
 │   ├── UnknownVoice, UnknownEmotion
 │   ├── ForbiddenAddress         a webhook address the farm will not call
 │   ├── NotFound, MethodNotAllowed, LinkExpired, RangeNotSatisfiable
+│   ├── Unauthorized             no key or token, or one that does not work
+│   ├── Forbidden                the key or token does not allow this call
+│   ├── TooManyRequests          a limit of the tenant or key leaves no room now
 │   ├── IdempotencyConflict      same key or id, other body
 │   └── WrongState               the job's state does not allow it
 ├── Unavailable                  the farm can not serve this now
@@ -171,6 +174,31 @@ class RangeNotSatisfiable(RequestError):
     code = "range_not_satisfiable"
     status = 416
     title = "The range lies outside the audio"
+
+
+class Unauthorized(RequestError):
+    """There is no key or token, or it does not work: unknown, revoked, past its time, changed."""
+
+    code = "unauthorized"
+    status = 401
+    title = "This call needs a key"
+
+
+class Forbidden(RequestError):
+    """The key or token does not allow this call; `details["scope"]` is the one it lacks."""
+
+    code = "forbidden"
+    status = 403
+    title = "The key does not allow this call"
+
+
+class TooManyRequests(RequestError):
+    """A limit of the tenant or key leaves no room now; `details["limit"]` says which."""
+
+    code = "too_many_requests"
+    status = 429
+    retryable = True
+    title = "A limit leaves no room now"
 
 
 class IdempotencyConflict(RequestError):

@@ -7,6 +7,7 @@ from typing import Any
 
 from shared.connection import Scripts, state_store
 from shared.errors import IdempotencyConflict, NotFound, WrongState
+from shared.limits import Quota, Subject, dump_subjects, read_quotas, refuse
 from shared.records import pairs, read_job
 from shared.schemas import Job, JobRequest
 from shared.states import JobStatus
@@ -21,7 +22,8 @@ class Submission:
     """A parsed request to speak `text`.
 
     `fingerprint` is a digest of the whole request: the same key with another digest is refused.
-    A chosen id is not free again at once when its job is removed.
+    A chosen id is not free again at once when its job is removed. `subjects` are those the job is
+    counted for, with their limits; without any it is counted for its tenant.
     """
 
     id: str
@@ -32,6 +34,7 @@ class Submission:
     idempotency_key: str | None = None
     interactive: bool = True
     id_chosen: bool = False
+    subjects: tuple[Subject, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,7 @@ class Submitted:
 
     job: Job
     created: bool
+    quotas: tuple[Quota, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +86,12 @@ class JobStore:
         """Accept a job, or answer the one this key or id made before.
 
         Raises `IdempotencyConflict` when that one had another body, or the id belonged to a job
-        that was removed lately.
+        that was removed lately; `TooManyRequests` or `TextTooLong` when a limit leaves no room.
         """
         request = submission.request
         bulk = request.priority == "low" or not submission.interactive
         deadline_ms = request.deadline_s * 1000 if request.deadline_s else ""
-        outcome, job_id, *record = self._scripts(
+        outcome, job_id, used, *record = self._scripts(
             "submit",
             submission.id,
             submission.tenant,
@@ -104,7 +108,11 @@ class JobStore:
             request.webhook_url or "",
             ",".join(request.webhook_events),
             int(submission.id_chosen),
+            dump_subjects(submission.subjects, submission.tenant),
         )
+        quotas = read_quotas(used)
+        if outcome == "full":
+            refuse(quotas[0], len(submission.text))
         if outcome == "conflict":
             raise IdempotencyConflict(
                 "This idempotency key or id was used before with another body; "
@@ -114,7 +122,7 @@ class JobStore:
             raise IdempotencyConflict(
                 f"The id {job_id!r} belonged to a job that was removed; choose another"
             )
-        return Submitted(job=_read(record), created=outcome == "created")
+        return Submitted(job=_read(record), created=outcome == "created", quotas=quotas)
 
     def job(self, tenant: str, job_id: str) -> Job:
         """A job by id; raises `NotFound`."""
@@ -163,18 +171,29 @@ class JobStore:
         self._change("cancel", tenant, job_id)
         return self.job(tenant, job_id)
 
-    def retry(self, tenant: str, job_id: str) -> Job:
-        """Run what is not done of a failed, canceled or expired job again."""
-        deadline_s = self.job(tenant, job_id).request.deadline_s
-        self._change("retry", tenant, job_id, deadline_s * 1000 if deadline_s else "")
+    def retry(self, tenant: str, job_id: str, subjects: tuple[Subject, ...] = ()) -> Job:
+        """Run what is not done of a failed, canceled or expired job again.
+
+        It counts for `subjects` as a new job does, but not again for the day; raises what
+        `submit` raises when they have no room.
+        """
+        job = self.job(tenant, job_id)
+        deadline_ms = job.request.deadline_s * 1000 if job.request.deadline_s else ""
+        counted = dump_subjects(subjects, tenant)
+        outcome, *full = self._scripts("retry", job_id, tenant, deadline_ms, counted)
+        if outcome == "full":
+            refuse(read_quotas(full)[0], job.n_chars)
+        self._check(outcome, "retry", tenant, job_id)
         return self.job(tenant, job_id)
 
     def delete(self, tenant: str, job_id: str) -> None:
         """Remove a job's record now and its objects within moments; cancels it first."""
         self._change("delete", tenant, job_id)
 
-    def _change(self, script: str, tenant: str, job_id: str, *args: str | int) -> None:
-        outcome = self._scripts(script, job_id, tenant, *args)
+    def _change(self, script: str, tenant: str, job_id: str) -> None:
+        self._check(self._scripts(script, job_id, tenant), script, tenant, job_id)
+
+    def _check(self, outcome: str, script: str, tenant: str, job_id: str) -> None:
         if outcome == "gone":
             raise NotFound(f"There is no job {job_id!r}; it may have expired or been deleted")
         if outcome in ("ended", "active"):

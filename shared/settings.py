@@ -77,6 +77,68 @@ class Settings(BaseSettings):
         default=120, ge=1, description="How long the calls that answer with audio wait for it"
     )
 
+    # Who may call
+    auth: Literal["none", "keys", "jwt"] = Field(
+        default="none",
+        description="Who may call: everybody, who has a key of `ttsfarm keys`, who has a JWT",
+    )
+    open_to_network: bool = Field(
+        default=False,
+        description="Listen on more than loopback although `TTSFARM_AUTH` is none",
+    )
+    metrics_open: bool = Field(
+        default=False, description="`/metrics` needs no key or token of scope admin"
+    )
+    jwt_algorithm: Literal["HS256", "RS256", "ES256"] = Field(
+        default="RS256", description="The one algorithm tokens are signed with"
+    )
+    jwt_secret: SecretStr | None = Field(
+        default=None, description="Secret of HS256, 32 bytes or more"
+    )
+    jwt_public_key: Path | None = Field(
+        default=None, description="PEM file with the public key of RS256 or ES256"
+    )
+    jwt_jwks: str = Field(
+        default="", description="Instead: https address or file of a key set, read anew by itself"
+    )
+    jwt_audience: str = Field(default="ttsfarm", description="The `aud` every token must have")
+    jwt_issuer: str = Field(default="", description="The `iss` every token must have, if set")
+    jwt_leeway_s: int = Field(
+        default=30, ge=0, le=300, description="How far clocks may differ from the issuer's"
+    )
+    jwt_tenant_claim: str = Field(default="sub", description="The claim that names the tenant")
+    jwt_scope_claim: str = Field(default="scope", description="The claim that holds the scopes")
+
+    # How much a caller may have; 0 is no limit
+    limit_requests_per_minute: int = Field(
+        default=0, ge=0, description="Requests a minute of one key; 0 is no limit, here and below"
+    )
+    limit_jobs: int = Field(default=0, ge=0, description="Jobs of one key that have not ended")
+    limit_daily_chars: int = Field(default=0, ge=0, description="Characters a day (UTC) of one key")
+    limit_tenant_jobs: int = Field(
+        default=0, ge=0, description="Jobs of one tenant that have not ended"
+    )
+    limit_tenant_chars: int = Field(
+        default=0, ge=0, description="Characters of one tenant's jobs that have not ended"
+    )
+    limit_tenant_daily_chars: int = Field(
+        default=0, ge=0, description="Characters a day (UTC) of one tenant"
+    )
+
+    # Browsers and proxies
+    cors_origins: str = Field(
+        default="",
+        description="Origins whose pages may call the API, comma-separated; `*` is every one",
+    )
+    trusted_proxies: int = Field(
+        default=0, ge=0, description="How many proxies stand before the API and set X-Forwarded-*"
+    )
+    hsts_s: int = Field(
+        default=31_536_000,
+        ge=0,
+        description="Browsers that came over TLS stay with it for so long; 0 sends no such header",
+    )
+
     # Workers
     voices: str = Field(
         default="espeak", description="Engines or voices a worker offers, comma-separated"

@@ -14,7 +14,7 @@ from redis import Redis
 from redis.exceptions import ConnectionError, TimeoutError
 
 from shared.connection import Scripts, connect
-from shared.settings import Settings
+from shared.settings import Settings, settings
 
 
 def free_port() -> int:
@@ -120,3 +120,11 @@ def scripts(redis_client: Redis) -> Scripts:
 def farm_settings(redis_url: str, tmp_path: Path) -> Settings:
     """Settings of a small farm on this test's Redis and directory."""
     return Settings(redis_url=redis_url, storage_dir=tmp_path / "objects", lease_s=1.0)
+
+
+@pytest.fixture
+def fresh_settings() -> Iterator[None]:
+    """Settings are read from the environment anew, as in a process that has just started."""
+    settings.cache_clear()
+    yield
+    settings.cache_clear()

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
 from api.app import create_app
-from api.guards import WaitSlots
 from api.metrics import ApiMetrics, FarmCollector
 from api.openapi import PLACEHOLDER, described_routes
+from api.waiting import WaitSlots
 from shared.connection import Scripts, connect
 from shared.deliveries import DeliveryStore
 from shared.errors import FarmError, RequestError, all_errors

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from api.commands.options import DEFAULT_DATA_DIR, farm_url
+from api.commands.options import DEFAULT_DATA_DIR, farm_url, given_key
 from api.doctor import examine
 from shared.checks import report
 from shared.settings import settings
@@ -21,5 +21,5 @@ from shared.settings import settings
 )
 def doctor(url: str, data_dir: Path) -> None:
     """Say what is wrong with this installation and how to mend it."""
-    if not report(examine(url, data_dir, settings()), click.echo):
+    if not report(examine(url, data_dir, settings(), given_key()), click.echo):
         raise click.exceptions.Exit(1)

@@ -12,7 +12,9 @@ DEFAULT_DATA_DIR = "var"
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-farm_url: Decorator = click.option(
+KEY = "ttsfarm.key"
+
+_url: Decorator = click.option(
     "--url",
     envvar="TTSFARM_URL",
     default=DEFAULT_URL,
@@ -20,11 +22,35 @@ farm_url: Decorator = click.option(
     callback=lambda _ctx, _param, url: _checked(url),
     help="The farm's address; also TTSFARM_URL.",
 )
+_key: Decorator = click.option(
+    "--key",
+    envvar="TTSFARM_KEY",
+    expose_value=False,
+    callback=lambda ctx, _param, key: _keep(ctx, key),
+    help="Your key or token; better in TTSFARM_KEY, where other users do not see it.",
+)
+
+
+def farm_url(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which farm, and with which key; the command gets `url` of them."""
+    return _url(_key(command))
 
 
 def client_of(url: str) -> FarmClient:
-    """A client of the farm at `url`."""
-    return FarmClient(url)
+    """A client of the farm at `url`, with the key the running command was given."""
+    return FarmClient(url, key=given_key())
+
+
+def given_key() -> str | None:
+    """The key the running command was given."""
+    key: str | None = click.get_current_context().meta.get(KEY)
+    return key
+
+
+def _keep(ctx: click.Context, key: str | None) -> None:
+    if key is not None and not (key.isascii() and key.isprintable() and key.strip()):
+        raise click.BadParameter("a key has printable ASCII characters only")
+    ctx.meta[KEY] = key.strip() if key else None
 
 
 def _checked(url: str) -> str:

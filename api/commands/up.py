@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from api.commands.options import DEFAULT_DATA_DIR
+from api.exposure import require_guarded
 from api.supervisor import UpOptions, run_farm
 from shared.settings import settings
 
@@ -41,5 +42,15 @@ from shared.settings import settings
 )
 def up(host: str, port: int, data_dir: Path, workers: int, voices: tuple[str, ...]) -> None:
     """Start Redis, the API, workers and the courier; Ctrl-C stops them all."""
-    settings()  # a value that does not fit ends here, not in every child
-    run_farm(UpOptions(host=host, port=port, data_dir=data_dir, workers=workers, voices=voices))
+    chosen = settings()  # a value that does not fit ends here, not in every child
+    require_guarded(chosen.model_copy(update={"api_host": host}))
+    run_farm(
+        UpOptions(
+            host=host,
+            port=port,
+            data_dir=data_dir,
+            workers=workers,
+            voices=voices,
+            auth=chosen.auth,
+        )
+    )

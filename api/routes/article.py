@@ -13,6 +13,7 @@ from api.submission import finish_or_raise, rules_of, submit
 from api.views import ArticleFailure, ArticleSuccess
 from shared.errors import InvalidRequest, NotFound
 from shared.schemas import Job
+from shared.tenants import Scope
 
 article = Blueprint("article", __name__)
 
@@ -48,6 +49,7 @@ def _form_values(form: dict[str, str]) -> dict[str, object]:
     Operation(
         summary="Speak a form's text and answer with the WAV",
         tag="article",
+        scope=Scope.SUBMIT,
         form=(*FIELDS, *NUMBERS),
         answers={200: "audio/wav", 400: ArticleFailure, 500: ArticleFailure},
     )
@@ -65,6 +67,7 @@ def synthesize() -> Response:
     Operation(
         summary="Speak a JSON object's text and answer with a link to the WAV",
         tag="article",
+        scope=Scope.SUBMIT,
         body=JobBody,
         answers={200: ArticleSuccess, 400: ArticleFailure, 500: ArticleFailure},
     )
@@ -82,6 +85,7 @@ def api_tts() -> Response:
     Operation(
         summary="The WAV a call of the article made",
         tag="article",
+        scope=Scope.READ,
         answers={200: "audio/wav", 206: "audio/wav", 404: ArticleFailure},
     )
 )

@@ -9,6 +9,7 @@ from api.queries import check_known
 from shared.errors import NotFound, ObjectMissing, RangeNotSatisfiable, WrongState
 from shared.schemas import MEDIA_TYPES, AudioResult, Job
 from shared.states import JobStatus
+from shared.tenants import Scope
 
 audio = Blueprint("audio", __name__)
 
@@ -42,6 +43,7 @@ def download_of(job: Job, *, attachment: bool = False) -> Download:
     Operation(
         summary="The audio of a succeeded job; Range is honoured",
         tag="jobs",
+        scope=Scope.READ,
         answers={200: "audio/*", 206: "audio/*", 304: None},
         parameters={"header:Range": {"type": "string", "example": "bytes=0-1023"}},
         errors=(NotFound, WrongState, RangeNotSatisfiable, ObjectMissing),

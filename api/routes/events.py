@@ -14,6 +14,7 @@ from api.queries import check_known
 from shared.errors import FarmError, NotFound, Unavailable
 from shared.schemas import Job
 from shared.states import JobStatus
+from shared.tenants import Scope
 from shared.views import job_view
 
 events = Blueprint("events", __name__)
@@ -63,6 +64,7 @@ def job_events(farm: Farm, job: Job, seen: int, heartbeat_s: float = HEARTBEAT_S
     Operation(
         summary="Progress and state of a job as server-sent events",
         tag="jobs",
+        scope=Scope.READ,
         answers={200: "text/event-stream"},
         parameters={"header:Last-Event-ID": {"type": "string"}},
         errors=(NotFound, Unavailable),

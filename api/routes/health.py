@@ -10,6 +10,7 @@ from api.farm import Farm
 from api.views import AliveView, CheckView, HealthView, ReadyView
 from shared.errors import NoVoiceReady, Unavailable
 from shared.presence import WorkerPresence
+from shared.tenants import Scope
 
 health = Blueprint("health", __name__)
 
@@ -91,7 +92,14 @@ def show_health() -> Response:
 
 
 @health.get("/metrics")
-@documented(Operation(summary="Numbers for Prometheus", tag="health", answers={200: "text/plain"}))
+@documented(
+    Operation(
+        summary="Numbers for Prometheus",
+        tag="health",
+        scope=Scope.ADMIN,
+        answers={200: "text/plain"},
+    )
+)
 def show_metrics() -> Response:
     body = generate_latest(current_farm().metrics.registry)
     return Response(body, content_type=CONTENT_TYPE_LATEST)

@@ -4,7 +4,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from api.answers import Operation, current_farm, documented, job_answer
 from api.bodies import read_json
-from api.guards import current_tenant
+from api.guards import current_caller, current_tenant
 from api.queries import LIMIT_SCHEMA, check_known, read_page, read_prefer, read_wait
 from api.requests import JobBody, check_idempotency_key, parse_job
 from api.submission import rules_of, submit, wait_finished
@@ -24,6 +24,7 @@ from shared.errors import (
     WrongState,
 )
 from shared.states import JobStatus
+from shared.tenants import Scope
 from shared.views import JobView, job_view
 
 jobs = Blueprint("jobs", __name__, url_prefix="/v1/jobs")
@@ -36,6 +37,7 @@ WAIT = {"type": "number", "minimum": 0, "description": "Seconds to wait for the 
     Operation(
         summary="Submit a job",
         tag="jobs",
+        scope=Scope.SUBMIT,
         body=JobBody,
         answers={202: JobView, 200: JobView},
         parameters={
@@ -80,6 +82,7 @@ def post_job() -> Response:
     Operation(
         summary="List jobs, newest first",
         tag="jobs",
+        scope=Scope.READ,
         answers={200: JobList},
         parameters={
             "query:cursor": {"type": "string", "description": "next_cursor of the page before"},
@@ -108,6 +111,7 @@ def list_jobs() -> Response:
     Operation(
         summary="Show a job, at once or when it ends",
         tag="jobs",
+        scope=Scope.READ,
         answers={200: JobView},
         parameters={"query:wait": WAIT},
         errors=(NotFound, InvalidRequest),
@@ -125,6 +129,7 @@ def show_job(job_id: str) -> Response:
     Operation(
         summary="Cancel a job",
         tag="jobs",
+        scope=Scope.SUBMIT,
         answers={200: JobView},
         errors=(NotFound, WrongState),
     )
@@ -138,13 +143,15 @@ def cancel_job(job_id: str) -> Response:
     Operation(
         summary="Run what is missing of a failed, canceled or expired job again",
         tag="jobs",
+        scope=Scope.SUBMIT,
         answers={202: JobView},
         errors=(NotFound, WrongState),
     )
 )
 def retry_job(job_id: str) -> Response:
     farm = current_farm()
-    job = farm.jobs.retry(current_tenant(), job_id)
+    caller = current_caller()
+    job = farm.jobs.retry(caller.tenant, job_id, caller.subjects)
     farm.bells.ring(job.request.voice)
     return job_answer(job, 202)
 
@@ -154,6 +161,7 @@ def retry_job(job_id: str) -> Response:
     Operation(
         summary="Remove a job, its record and its audio",
         tag="jobs",
+        scope=Scope.SUBMIT,
         answers={204: None},
         errors=(NotFound,),
     )

@@ -6,12 +6,13 @@ from api.answers import Operation, current_farm, documented
 from api.queries import check_known
 from api.views import VoiceList, voice_view
 from api.voices import default_voice
+from shared.tenants import Scope
 
 voices = Blueprint("voices", __name__)
 
 
 @voices.get("/v1/voices")
-@documented(Operation(summary="The voices", tag="farm", answers={200: VoiceList}))
+@documented(Operation(summary="The voices", tag="farm", scope=Scope.READ, answers={200: VoiceList}))
 def list_voices() -> Response:
     farm = current_farm()
     check_known(request.args)

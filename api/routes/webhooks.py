@@ -7,6 +7,7 @@ from api.guards import current_tenant
 from api.queries import LIMIT_SCHEMA, check_known, read_limit
 from api.views import DeliveryList, DeliveryView, SecretView, delivery_view
 from shared.errors import InvalidRequest, NotFound
+from shared.tenants import Scope
 
 webhooks = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks")
 
@@ -16,6 +17,7 @@ webhooks = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks")
     Operation(
         summary="Deliveries, newest first",
         tag="webhooks",
+        scope=Scope.READ,
         answers={200: DeliveryList},
         parameters={"query:cursor": {"type": "string"}, "query:limit": LIMIT_SCHEMA},
         errors=(InvalidRequest,),
@@ -35,6 +37,7 @@ def list_deliveries() -> Response:
     Operation(
         summary="One delivery with all its tries",
         tag="webhooks",
+        scope=Scope.READ,
         answers={200: DeliveryView},
         errors=(NotFound,),
     )
@@ -49,6 +52,7 @@ def show_delivery(delivery_id: str) -> Response:
     Operation(
         summary="Send a delivery again now, under the same id",
         tag="webhooks",
+        scope=Scope.SUBMIT,
         answers={202: DeliveryView},
         errors=(NotFound,),
     )
@@ -71,7 +75,12 @@ def _secret_answer() -> Response:
 
 @webhooks.get("/secret")
 @documented(
-    Operation(summary="The secret that signs messages", tag="webhooks", answers={200: SecretView})
+    Operation(
+        summary="The secret that signs messages",
+        tag="webhooks",
+        scope=Scope.SUBMIT,
+        answers={200: SecretView},
+    )
 )
 def show_secret() -> Response:
     return _secret_answer()
@@ -82,6 +91,7 @@ def show_secret() -> Response:
     Operation(
         summary="Make a new secret; the old one signs beside it for a day",
         tag="webhooks",
+        scope=Scope.SUBMIT,
         answers={200: SecretView},
     )
 )

@@ -9,7 +9,10 @@ const STATES = {
 const EMOTIONS = {
   neutral: "中性", happy: "高兴", angry: "生气", sad: "悲伤", fear: "害怕", hate: "厌恶", surprise: "惊讶",
 };
+const KEY = "ttsfarm.key"; // kept until the tab is closed
+const RECONNECT_MS = 2000;
 let voices = [];
+let asking = null;
 
 function say(message, isFault = false) {
   $("status").textContent = message;
@@ -26,6 +29,39 @@ function showEmotions() {
   fill($("emotion"), voice ? voice.emotions : [], "neutral", label);
 }
 
+// The key as soon as a person has given one; two calls that are refused at once ask once.
+function askKey() {
+  if (asking) return asking;
+  const wrong = sessionStorage.getItem(KEY) !== null;
+  sessionStorage.removeItem(KEY);
+  say(wrong ? "密钥无效 · This key does not work" : "请输入访问密钥 · This farm asks for a key", wrong);
+  $("key-form").hidden = false;
+  $("key").focus();
+  asking = new Promise((resolve) => {
+    $("key-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      sessionStorage.setItem(KEY, $("key").value.trim());
+      $("key").value = "";
+      $("key-form").hidden = true;
+      asking = null;
+      say("");
+      resolve();
+    }, { once: true });
+  });
+  return asking;
+}
+
+// An answer of the farm's; where it asks for a key, so do we.
+async function call(path, options = {}) {
+  for (;;) {
+    const key = sessionStorage.getItem(KEY);
+    const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
+    const response = await fetch(path, { ...options, headers });
+    if (response.status !== 401) return response;
+    if (key === sessionStorage.getItem(KEY)) await askKey();
+  }
+}
+
 async function read(response) {
   const body = await response.json().catch(() => ({}));
   if (response.ok) return body;
@@ -34,7 +70,7 @@ async function read(response) {
 }
 
 async function loadVoices() {
-  const body = await read(await fetch("/v1/voices"));
+  const body = await read(await call("/v1/voices"));
   voices = body.voices;
   const first = voices.find((one) => one.default && one.ready_workers)
     || voices.find((one) => one.ready_workers);
@@ -53,26 +89,63 @@ function showJob(job) {
   say(STATES[job.status] + (total ? ` ${done}/${total}` : ""));
 }
 
-function follow(job) {
-  return new Promise((resolve, reject) => {
-    const source = new EventSource(`/v1/jobs/${job.id}/events`);
-    const take = (event) => {
-      const now = JSON.parse(event.data);
-      showJob(now);
-      if (now.finished_at) { source.close(); resolve(now); }
-    };
-    source.addEventListener("state", take);
-    source.addEventListener("progress", take);
-    source.addEventListener("error", (event) => {
-      if (event.data) say(JSON.parse(event.data).detail, true); // the farm's; the browser reconnects
-      else if (source.readyState === EventSource.CLOSED) reject(new Error("连接中断 · Connection lost"));
-    });
-  });
+// EventSource can not send a key, so the events are read from a plain answer.
+async function* events(path, seen) {
+  const response = await call(path, { headers: seen ? { "Last-Event-ID": seen } : {} });
+  if (!response.ok) await read(response);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const blocks = (rest + value).split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) {
+        const fields = Object.fromEntries(block.split("\n").map((line) => {
+          const at = line.indexOf(": ");
+          return [line.slice(0, at), line.slice(at + 2)];
+        }));
+        if (fields.data) yield { name: fields.event, id: fields.id, data: JSON.parse(fields.data) };
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
 }
 
-function play(job) {
+async function follow(job) {
+  let seen = "";
+  for (;;) {
+    try {
+      for await (const event of events(`/v1/jobs/${job.id}/events`, seen)) {
+        if (event.name === "error") { say(event.data.detail, true); continue; }
+        seen = event.id;
+        showJob(event.data);
+        if (event.data.finished_at) return event.data;
+      }
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // the network's faults pass; the farm's do not
+    }
+    await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+  }
+}
+
+// An audio element can not send a key: the farm's signed link needs none. A link to another host,
+// an object store's, is closed to the page, so the audio is fetched whole.
+async function audioAddress(job) {
+  if (!sessionStorage.getItem(KEY)) return `/v1/jobs/${job.id}/audio`;
+  const link = new URL(job.audio.url);
+  if (link.pathname.startsWith("/v1/files/")) return link.pathname + link.search;
+  const response = await call(`/v1/jobs/${job.id}/audio`);
+  if (!response.ok) await read(response);
+  return URL.createObjectURL(await response.blob());
+}
+
+async function play(job) {
   if (job.status !== "succeeded") throw new Error(job.error ? job.error.message : STATES[job.status]);
-  const address = `/v1/jobs/${job.id}/audio`;
+  if ($("player").src.startsWith("blob:")) URL.revokeObjectURL($("player").src);
+  const address = await audioAddress(job);
   $("player").src = address;
   $("player").hidden = false;
   $("download").href = address;
@@ -90,12 +163,12 @@ async function speak(event) {
   try {
     const body = { text: $("text").value, speed: Number($("speed").value) };
     for (const name of ["voice", "emotion"]) if ($(name).value) body[name] = $(name).value;
-    const response = await fetch("/v1/jobs", {
+    const response = await call("/v1/jobs", {
       method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
     });
     const job = await read(response);
     showJob(job);
-    play(await follow(job));
+    await play(await follow(job));
   } catch (error) {
     $("progress").hidden = true;
     say(error.message, true);

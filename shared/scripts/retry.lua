@@ -1,15 +1,22 @@
 -- A job that did not succeed runs again: only what is not done becomes due.
--- ARGV: job, tenant, deadline ms or ""
--- Answers "accepted" | "active" | "ended" | "gone".
+-- ARGV: job, tenant, deadline ms or "", subjects with their limits (lib/limits.lua)
+-- Answers {"accepted" | "active" | "ended" | "gone"}, or {"full", the limit that leaves no room} as
+-- in submit.lua. Its characters count as under way again, not again for the day.
 
 local job = load_job(ARGV[1])
-if not job or job.tenant ~= ARGV[2] then return "gone" end
-if job.active then return "active" end
-if job.status == "succeeded" then return "ended" end
+if not job or job.tenant ~= ARGV[2] then return {"gone"} end
+if job.active then return {"active"} end
+if job.status == "succeeded" then return {"ended"} end
+
+local subjects = cjson.decode(ARGV[4])
+local n_chars = tonumber(redis.call("HGET", job_key(job.id), "n_chars"))
+local _, full = weigh(subjects, n_chars, false)
+if full then return {"full", full} end
 
 local started = job.started_ms and true or false
 job.status, job.active = started and "running" or "queued", true
-redis.call("HSET", job_key(job.id), "status", job.status)
+redis.call("HSET", job_key(job.id), "status", job.status, "subjects", names_of(subjects))
+count_active(job.id, names_of(subjects), n_chars)
 redis.call("HDEL", job_key(job.id), "finished_ms", "expires_ms", "error")
 redis.call("HINCRBY", job_key(job.id), "round", 1)
 redis.call("ZREM", P .. "retention", job.id)
@@ -26,4 +33,4 @@ for i = 1, #units, 2 do
   end
 end
 touch(job)
-return "accepted"
+return {"accepted"}

@@ -1,15 +1,20 @@
 -- A job is accepted: its record, its text and "its plan is due", or the job this key made before.
 -- ARGV: id, tenant, idempotency key or "", fingerprint, request, text, voice, class, rank,
 --       characters, retention ms, deadline ms or "", webhook url or "", webhook events,
---       is the id of the caller's choosing 0|1
--- Answers {"created" | "existing" | "conflict" | "resting", job id, position or -1, field, value,
--- ...}; "resting" is a chosen id that belonged to a job removed not long ago.
+--       is the id of the caller's choosing 0|1, subjects with their limits (lib/limits.lua)
+-- Answers {"created" | "existing" | "conflict" | "resting" | "full", job id, used, position or -1,
+-- field, value, ...}; "resting" is a chosen id that belonged to a job removed not long ago. `used`
+-- has a row for each limit: {subject, limit, allowed, used, ms until it starts anew or -1}; for
+-- "full" it has the one that leaves no room, and nothing was charged.
 
 local id, tenant, key, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local voice, class, rank = ARGV[7], ARGV[8], tonumber(ARGV[9])
 
+local subjects, n_chars = cjson.decode(ARGV[16]), tonumber(ARGV[10])
+
 local function answer(outcome, other)
   local row = job_record(load_job(other))
+  table.insert(row, 1, (weigh(subjects, 0, true)))
   table.insert(row, 1, other)
   table.insert(row, 1, outcome)
   return row
@@ -18,7 +23,7 @@ end
 local function earlier(other)
   local known = redis.call("HMGET", job_key(other), "tenant", "fingerprint")
   if not known[1] then return nil end
-  if known[1] ~= tenant or known[2] ~= fingerprint then return {"conflict", other} end
+  if known[1] ~= tenant or known[2] ~= fingerprint then return {"conflict", other, {}} end
   return answer("existing", other)
 end
 
@@ -33,7 +38,11 @@ if found then
   if found[1] == "existing" and key ~= "" then redis.call("SET", idempotency, id) end
   return found
 end
-if redis.call("EXISTS", P .. "ended:" .. id) == 1 then return {"resting", id} end
+if redis.call("EXISTS", P .. "ended:" .. id) == 1 then return {"resting", id, {}} end
+
+-- Only a new job gets as far as this: what may refuse it stands here, before anything is written.
+local _, full = weigh(subjects, n_chars, true)
+if full then return {"full", id, {full}} end
 
 local now = now_ms()
 local order = rank * 4398046511104 + redis.call("INCR", P .. "sequence") * 2 -- rank * 2^42
@@ -42,7 +51,10 @@ redis.call("HSET", job_key(id), "id", id, "tenant", tenant, "status", "queued",
   "order", string.format("%.0f", order), "n_chars", ARGV[10], "retention_ms", ARGV[11],
   "webhook_url", ARGV[13], "webhook_events", ARGV[14], "idempotency_key", key,
   "created_ms", now, "round", 0, "segments_done", 0, "audio_ms", 0, "synthesis_ms", 0,
-  "version", 1, "id_chosen", ARGV[15])
+  "version", 1, "id_chosen", ARGV[15],
+  "subjects", names_of(subjects))
+count_active(id, names_of(subjects), n_chars)
+count_spoken(subjects, n_chars)
 redis.call("SET", job_key(id, "text"), ARGV[6])
 redis.call("ZADD", P .. "jobs:" .. tenant, now, id)
 redis.call("ZADD", lane_key(voice, class, "queued"), order, id)

@@ -1,6 +1,7 @@
 """A webhook receiver in a container: prints each message as one JSON line and takes it."""
 
 import json
+import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -9,7 +10,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         headers = {name.lower(): value for name, value in self.headers.items()}
-        print(json.dumps({"headers": headers, "body": body}), flush=True)
+        # One write a line: print makes two, and messages come at once.
+        sys.stdout.write(json.dumps({"headers": headers, "body": body}) + "\n")
+        sys.stdout.flush()
         self.send_response(204)
         self.end_headers()
 

@@ -220,6 +220,16 @@ class FarmMachine(RuleBasedStateMachine):
         (depth,) = [lane.depth for lane in self.farm.presence.lanes()] or [0]
         assert depth == len(list(self.due()))
 
+    @invariant()
+    def a_tenant_has_the_jobs_that_have_not_ended(self) -> None:
+        for tenant in TENANTS:
+            counted = self.farm.scripts.key("active", f"tenant:{tenant}")
+            mine = [name for name in self.sizes if self.tenants[name] == tenant]
+            active = {name for name in mine if self.farm.status(name, tenant) in JOB_ACTIVE}
+            assert self.client.smembers(counted) == active
+            n_chars = sum(self.farm.jobs.job(tenant, name).n_chars for name in active)
+            assert int(self.client.get(f"{counted}:chars") or 0) == n_chars
+
     def due(self) -> Iterator[str]:
         for kind in ("interactive", "bulk"):
             ring = self.farm.scripts.key("lane", "fake", kind, "ring")

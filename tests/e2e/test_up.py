@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from api.farm_client import FarmClient, FarmUnreachable, idempotency_key
+from api.farm_client import FarmClient, FarmProblem, FarmUnreachable, idempotency_key
 
 pytestmark = pytest.mark.e2e
 START_S = 120.0
@@ -155,7 +155,7 @@ def test_every_part_that_is_killed_comes_back_and_the_farm_speaks_again(up):
     def answers() -> bool:
         try:
             return client.ready() is None
-        except FarmUnreachable:
+        except (FarmUnreachable, FarmProblem):  # it may answer before its worker is back
             return False
 
     until(answers, "the API did not come back")

@@ -21,6 +21,8 @@
 -- deadlines, retention           ZSET    job -> ms
 -- garbage                        ZSET    "<object prefix>|<pass>" -> ms
 -- ended:<job>                    STRING  a removed job's id of the caller's choosing, not free yet
+-- active:<subject>               SET     jobs of a tenant or key that have not ended
+-- active:<subject>:chars         STRING  their characters
 -- delivery:<id>, deliveries:due, deliveries:of:<tenant>   the webhook outbox
 
 local P = KEYS[1]
@@ -138,6 +140,20 @@ local function discard(prefix, after_ms)
   redis.call("ZADD", P .. "garbage", now_ms() + after_ms, prefix .. "|" .. after_ms)
 end
 
+local function active_key(name)
+  return P .. "active:" .. name
+end
+
+local function count_ended(id)
+  local known = redis.call("HMGET", job_key(id), "subjects", "n_chars")
+  for name in string.gmatch(known[1] or "", "%S+") do
+    if redis.call("SREM", active_key(name), id) == 1
+        and redis.call("DECRBY", active_key(name) .. ":chars", known[2]) <= 0 then
+      redis.call("DEL", active_key(name) .. ":chars")
+    end
+  end
+end
+
 -- The one way into a terminal state.
 local function end_job(job, status, error)
   local now = now_ms()
@@ -155,6 +171,7 @@ local function end_job(job, status, error)
   redis.call("ZREM", lane_key(job.voice, job.class, "queued"), job.id)
   redis.call("ZREM", P .. "deadlines", job.id)
   redis.call("ZADD", P .. "retention", now + job.retention_ms, job.id)
+  count_ended(job.id)
   if status == "succeeded" then discard("jobs/" .. job.id .. "/segments/", 0) end
   post(job, "completed")
   touch(job)

@@ -13,10 +13,12 @@ from flask.testing import FlaskClient
 from api.app import create_app
 from shared.connection import Scripts
 from shared.errors import FarmError
+from shared.limits import Limits
 from shared.presence import WorkerPresence
 from shared.schemas import AudioResult, Voice
 from shared.settings import Settings
 from shared.storage import open_store
+from shared.tenants import KeyStore, NewKey, Scope, known_scopes
 from tests.conftest import wait_until
 from tests.walk import Farm, result
 
@@ -58,8 +60,18 @@ class Api:
             ttl_s=60,
         )
 
-    def submit(self, text: str = "你好。", **body: object) -> str:
-        answer = self.client.post("/v1/jobs", json={"text": text, **body})
+    def headers(self, tenant: str, *scopes: str, **limits: int) -> dict[str, str]:
+        """What a caller sends who has a new key with these scopes, all of them for none."""
+        asked = NewKey(
+            tenant=tenant, scopes=known_scopes(scopes) or frozenset(Scope), limits=Limits(**limits)
+        )
+        _, key = KeyStore(self.farm.scripts).create(asked)
+        return {"Authorization": f"Bearer {key}"}
+
+    def submit(
+        self, text: str = "你好。", headers: dict[str, str] | None = None, **body: object
+    ) -> str:
+        answer = self.client.post("/v1/jobs", json={"text": text, **body}, headers=headers)
         assert answer.status_code == 202, answer.text
         return str(answer.json["id"])
 
@@ -100,6 +112,28 @@ class Api:
         yield
         thread.join(timeout=60)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def make_api(scripts: Scripts, farm_settings: Settings) -> Iterator[Callable[..., Api]]:
+    """Makes the API with settings of a test's own, and a worker ready."""
+    made: list[Api] = []
+
+    def make(**changes: object) -> Api:
+        changed = {**farm_settings.model_dump(), "default_voice": "fake", **changes}
+        made.append(Api(scripts, Settings(**changed)))
+        made[-1].offer()
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.app.extensions["ttsfarm"].close()
+
+
+@pytest.fixture
+def guarded(make_api: Callable[..., Api]) -> Api:
+    """The API where callers need keys."""
+    return make_api(auth="keys")
 
 
 @pytest.fixture

@@ -169,3 +169,33 @@ def test_bad_input_is_refused_and_leaves_no_job(
 def test_an_unknown_parameter_is_refused(api: Any) -> None:
     assert api.client.post("/v1/jobs?dry=1", json={"text": "好"}).status_code == 422
     assert api.client.get(f"/v1/jobs/{api.submit()}?waitt=3").status_code == 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"text": "好", **{f"field{n}": n for n in range(5000)}},
+        {"text": "好", "metadata": {f"{n}" * 70: "x" for n in range(1000, 3000)}},
+        {"text": "好", "metadata": {f"n{n}": n for n in range(5000)}},
+    ],
+    ids=["fields", "metadata", "values"],
+)
+def test_a_body_of_nothing_but_faults_gets_a_short_answer(api: Any, body: dict[str, Any]) -> None:
+    answer = api.client.post("/v1/jobs", json=body)
+    assert answer.status_code == 422
+    assert len(answer.json["errors"]) == 50
+    assert len(answer.data) < len(json.dumps(body))
+
+
+def test_metadata_and_keys_can_forge_no_header_and_no_field(api: Any) -> None:
+    odd = {"__proto__": "x", "metadata.a": "b", "a.b": "c:d", "=cmd()": "../../etc", "‮": "{{7*7}}"}
+    answer = api.client.post(
+        "/v1/jobs", json={"text": "好", "metadata": odd}, headers={"Idempotency-Key": 'a:b|c"\\{}'}
+    )
+    assert (answer.status_code, answer.json["metadata"]) == (202, odd)
+    for key in ("a b", "密", "", "x" * 256):
+        headers = {"Idempotency-Key": key.encode().decode("latin-1")}
+        assert api.client.post("/v1/jobs", json={"text": "好"}, headers=headers).status_code == 422
+    for value in ("a\r\nSet-Cookie: x=1", "a\x00", "a\x85"):
+        body = {"text": "好", "metadata": {"note": value}}
+        assert api.client.post("/v1/jobs", json=body).status_code == 422

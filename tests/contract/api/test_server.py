@@ -25,7 +25,7 @@ pytestmark = pytest.mark.redis
 class Served:
     """A running server and what it logs."""
 
-    def __init__(self, redis_url: str, directory: Path) -> None:
+    def __init__(self, redis_url: str, directory: Path, **more: str) -> None:
         self.port = free_port()
         self.log = directory / "api.log"
         settings = {
@@ -34,6 +34,7 @@ class Served:
             "TTSFARM_API_PORT": str(self.port),
             "TTSFARM_API_THREADS": "8",
             "TTSFARM_DEFAULT_VOICE": "fake",
+            **more,
         }
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -50,9 +51,13 @@ class Served:
             return False
 
     def call(
-        self, path: str, data: bytes | None = None, timeout_s: float = 20
+        self,
+        path: str,
+        data: bytes | None = None,
+        timeout_s: float = 20,
+        more: dict[str, str] | None = None,
     ) -> tuple[int, dict[str, Any]]:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", **(more or {})}
         request = Request(f"http://127.0.0.1:{self.port}{path}", data=data, headers=headers)
         try:
             with urlopen(request, timeout=timeout_s) as answer:
@@ -147,3 +152,51 @@ def test_who_polls_a_job_or_the_health_fills_no_log(served: Served, api: Any) ->
     lines = [json.loads(line) for line in served.log.read_text("utf-8").splitlines()]
     requests = [line["message"] for line in lines if line["action"] == "http.request"]
     assert requests == ["GET /v1/jobs/<job_id> 404"]
+
+
+def test_no_key_and_no_secret_gets_into_a_log_or_an_error(
+    api: Any, redis_url: str, tmp_path: Path
+) -> None:
+    secret = "0123456789abcdef0123456789abcdef"
+    server = Served(redis_url, tmp_path, TTSFARM_AUTH="keys", TTSFARM_LOG_LEVEL="DEBUG",
+                    TTSFARM_S3_SECRET_KEY=secret, TTSFARM_JWT_SECRET=secret)  # fmt: skip
+    try:
+        good = api.headers("a")
+        key = good["Authorization"].removeprefix("Bearer ")
+        signing = server.call("/v1/webhooks/secret", more=good)[1]["secret"]
+        wrong = {"Authorization": f"Bearer {key[:-2]}zz"}
+        said = [
+            server.call("/v1/voices", more=good),
+            server.call("/v1/voices", more=wrong),
+            server.call("/v1/queue", more=api.headers("a", "read")),
+            server.call("/v1/jobs", b'{"text": 1}', more=good),
+            server.call("/v1/jobs?wait=1", more=good),
+            server.call(f"/nowhere/{key[:6]}", more=good),
+            server.call("/v1/webhooks/deliveries", more=good),
+            server.call("/readyz"),
+        ]
+        assert [status for status, _ in said] == [200, 401, 403, 422, 422, 404, 200, 200]
+    finally:
+        server.process.terminate()
+        server.process.wait(timeout=30)
+    written = server.log.read_text("utf-8") + json.dumps(said)
+    for hidden in (key.rpartition("_")[2][:-2], signing, secret):
+        assert hidden not in written
+    lines = [json.loads(line) for line in server.log.read_text("utf-8").splitlines()]
+    asked = [line for line in lines if line["message"].startswith("GET /v1/voices 200")]
+    assert [(line["tenant"], line["key"]) for line in asked] == [("a", key.split("_")[1])]
+
+
+def test_nobody_but_a_trusted_proxy_may_say_that_it_was_tls(
+    api: Any, redis_url: str, tmp_path: Path
+) -> None:
+    """gunicorn by itself believes every caller on loopback."""
+    server = Served(redis_url, tmp_path)
+    try:
+        url = f"http://127.0.0.1:{server.port}/livez"
+        request = Request(url, headers={"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "on"})
+        with urlopen(request, timeout=20) as answer:
+            assert "Strict-Transport-Security" not in answer.headers
+    finally:
+        server.process.terminate()
+        server.process.wait(timeout=30)

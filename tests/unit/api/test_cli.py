@@ -132,6 +132,30 @@ def test_say_writes_the_audio_when_the_job_is_done(farm, ttsfarm, tmp_path):
     assert "2.5 s of speech, job j1 took 1.50 s" in result.stderr
 
 
+def test_every_call_carries_the_key_that_was_given(farm, ttsfarm, tmp_path, monkeypatch):
+    farm.answer("POST /v1/jobs", job_object())
+    farm.answer("GET /v1/jobs/j1/audio", AUDIO)
+    farm.answer("GET /v1/voices", {"voices": []})
+    result = ttsfarm("say", "你好", "-o", str(tmp_path / "a.wav"), "--key", "k1")
+    assert result.exit_code == 0, result.output
+    assert {headers.get("Authorization") for _, _, headers in farm.calls} == {"Bearer k1"}
+    monkeypatch.setenv("TTSFARM_KEY", "k2")
+    ttsfarm("voices")
+    assert farm.calls[-1][2]["Authorization"] == "Bearer k2"
+    monkeypatch.delenv("TTSFARM_KEY")
+    ttsfarm("voices")
+    assert "Authorization" not in farm.calls[-1][2]
+
+
+def test_a_key_that_is_asked_for_is_said_to_be_missing_and_never_shown(farm, ttsfarm):
+    farm.answer("GET /v1/voices", problem("unauthorized", "This key is unknown."), 401)
+    result = ttsfarm("voices", "--key", "s3cret")
+    assert result.exit_code == 4
+    assert "TTSFARM_KEY" in result.stderr
+    assert "s3cret" not in result.output
+    assert ttsfarm("voices", "--key", "two\nlines").exit_code == 2
+
+
 def test_say_sends_the_options_that_were_given_and_no_others(farm, ttsfarm, tmp_path):
     farm.answer("POST /v1/jobs", job_object())
     farm.answer("GET /v1/jobs/j1/audio", AUDIO)

@@ -76,6 +76,16 @@ def test_the_openapi_document_is_valid_and_names_every_route(client: FlaskClient
     assert set(document["paths"]) == {PLACEHOLDER.sub(r"{\1}", rule) for rule in described}
 
 
+def test_the_document_tells_the_scope_of_every_call_that_needs_one(client: FlaskClient) -> None:
+    document = client.get("/openapi.json").json
+    assert document["components"]["securitySchemes"]["key"]["scheme"] == "bearer"
+    submit, livez = document["paths"]["/v1/jobs"]["post"], document["paths"]["/livez"]["get"]
+    assert submit["security"] == [{"key": ["submit"]}]
+    assert {"401", "403", "429"} <= submit["responses"].keys()
+    assert "security" not in livez
+    assert "401" not in livez["responses"]
+
+
 def test_the_document_holds_the_bodys_limits(client: FlaskClient) -> None:
     schemas = client.get("/openapi.json").json["components"]["schemas"]
     body = schemas["JobBody"]["properties"]

@@ -1,34 +1,30 @@
-"""How many callers may wait at once."""
+"""What a process remembers of whom it let in."""
 
-import pytest
-
-from api.guards import WaitSlots
-from shared.errors import Unavailable
+from api.guards import MOST_REMEMBERED, Remembered
 
 
-def test_three_quarters_of_the_threads_may_wait() -> None:
-    slots = WaitSlots(8)
-    for _ in range(6):
-        slots.acquire()
-    with pytest.raises(Unavailable) as caught:
-        slots.acquire()
-    assert caught.value.details["retry_after_s"] == 5
-    assert slots.taken == 6
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
-def test_a_long_poll_without_a_place_is_told_so_and_takes_none() -> None:
-    slots = WaitSlots(1)
-    with slots.try_hold() as first, slots.try_hold() as second:
-        assert (first, second, slots.taken) == (True, False, 1)
-    assert slots.taken == 0
-    with slots.try_hold() as again:
-        assert again
+def test_what_is_remembered_is_forgotten_in_time() -> None:
+    clock = Clock()
+    known: Remembered[str] = Remembered(5.0, clock)
+    known.put(b"k", "alice")
+    clock.now_s = 4.9
+    assert known.get(b"k") == "alice"
+    clock.now_s = 5.0
+    assert known.get(b"k") is None
+    assert known.get(b"other") is None
 
 
-def test_a_place_is_given_back_when_the_wait_fails() -> None:
-    slots = WaitSlots(1)
-    with pytest.raises(ZeroDivisionError), slots.try_hold():
-        _ = 1 / 0
-    assert slots.taken == 0
-    with slots.try_hold() as again:
-        assert again
+def test_however_many_keys_are_tried_what_is_remembered_stays_small() -> None:
+    known: Remembered[int] = Remembered(5.0, Clock())
+    for number in range(MOST_REMEMBERED + 1):
+        known.put(str(number).encode(), number)
+    assert known.get(str(MOST_REMEMBERED).encode()) == MOST_REMEMBERED
+    assert known.get(b"0") is None
