@@ -78,11 +78,19 @@ class Stack(Caller):
         state = self.inspect(container)["State"]
         return bool(state["Running"] and state["Health"]["Status"] == "healthy")
 
-    def kill_9(self, container: str) -> None:
-        """End its first process as a crash would: the engine starts it again by its policy."""
-        before = self.inspect(container)
-        os.kill(before["State"]["Pid"], signal.SIGKILL)
-        self.comes_back(container, before["RestartCount"])
+    def kill_9(self, *services: str) -> None:
+        """End the first process of a container of each, as a crash would.
+
+        Returns when the engine has started all of them again, by their policy.
+        """
+        killed: dict[str, int] = {}
+        for service in services:
+            container = self.containers(service)[0]
+            before = self.inspect(container)
+            os.kill(before["State"]["Pid"], signal.SIGKILL)
+            killed[container] = before["RestartCount"]
+        for container, restarts in killed.items():
+            self.comes_back(container, restarts)
 
     def comes_back(self, container: str, restarts: int) -> None:
         """Return when the engine has started it again and it is healthy."""
