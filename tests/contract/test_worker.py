@@ -4,10 +4,13 @@ import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +23,7 @@ from shared.presence import LaneState
 from shared.settings import Settings
 from shared.states import JobStatus
 from shared.storage import ObjectStore, open_store
+from shared.storage_local import LocalStore
 from tests.conftest import wait_until
 from tests.walk import Farm, expire_leases, ready_retries
 from worker.app import Watchdog
@@ -97,6 +101,30 @@ def test_a_drain_takes_a_job_from_text_to_audio(worker: Worker) -> None:
     assert worker.drain() >= 5
     assert worker.farm.status("a") is JobStatus.SUCCEEDED
     assert worker.audio_of("a")[:4] == b"RIFF"
+
+
+class LookingStore(LocalStore):
+    """Notes which files have names in `scratch` while a job's audio is uploaded."""
+
+    scratch = Path()
+    found: list[Path] | None = None
+
+    def put_file(self, key: str, path: Path, content_type: str) -> None:
+        self.found = list(self.scratch.iterdir())
+        super().put_file(key, path, content_type)
+
+
+def test_joining_a_job_leaves_no_file_that_a_killed_worker_could_not_remove(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = LookingStore(worker.settings.storage_dir, timedelta(days=1))
+    store.scratch = tmp_path / "scratch"
+    store.scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(store.scratch))
+    worker.farm.submit("a", TEXT * 5)
+    Bench(replace(worker.bench._t, storage=store)).drain("fake")
+    assert worker.audio_of("a")[:4] == b"RIFF"
+    assert store.found == []
 
 
 def test_a_segment_gone_from_the_store_is_rendered_again(worker: Worker) -> None:
