@@ -26,6 +26,7 @@ COMMANDS = {
     "keys": "api.commands.keys",
     "doctor": "api.commands.doctor",
     "serve": "api.commands.serve",
+    "prepare-store": "api.commands.prepare_store",
 }
 
 

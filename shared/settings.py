@@ -1,5 +1,6 @@
 """Every setting of the farm, typed, read once from the environment (`TTSFARM_<NAME>`)."""
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,12 @@ class Settings(BaseSettings):
     """Read from the environment; a value that does not fit is refused at start with its name."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    secrets_dir: Path | None = Field(
+        default=None,
+        description="Directory of files that give what the environment does not, such as "
+        "`ttsfarm_redis_url`",
+    )
 
     # Where state and audio live
     redis_url: SecretStr = Field(
@@ -206,6 +213,9 @@ class Settings(BaseSettings):
     max_memory_mb: int = Field(
         default=0, ge=0, description="A worker process above this restarts; 0 never"
     )
+    health_file: Path | None = Field(
+        default=None, description="A worker touches this file while it is ready and Redis answers"
+    )
     metrics_host: str = Field(default="127.0.0.1", description="Address of a worker's own metrics")
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of a worker's own metrics; 0 is off"
@@ -242,9 +252,15 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """This process's settings; the first call reads the environment. Raises `WrongSetting`."""
+    """This process's settings; the first call reads the environment. Raises `WrongSetting`.
+
+    What the environment does not say is taken from the files of `TTSFARM_SECRETS_DIR`.
+    """
+    files = os.environ.get(f"{PREFIX}SECRETS_DIR") or None
+    if files and not Path(files).is_dir():
+        raise WrongSetting(f"{PREFIX}SECRETS_DIR: there is no directory {files}")
     try:
-        return Settings()
+        return Settings(_secrets_dir=files)
     except ValidationError as error:
         faults = [f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors()]
         raise WrongSetting("; ".join(faults)) from error

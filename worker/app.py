@@ -47,6 +47,7 @@ from worker.voices import Voices
 log = logging.getLogger(__name__)
 
 LIFECYCLE_INTERVAL_S = 3600.0
+HEALTH_INTERVAL_S = 2.0
 STALL_S = 30.0  # work is due, nobody asks for it: the bell line is broken, start anew
 FLAGS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
@@ -78,7 +79,7 @@ def start(voices: Sequence[str] | None = None, courier: bool = False) -> None:
 
 
 def _prepare_courier(app: Celery, farm: Settings, name: str) -> list[str]:
-    pulse, scripts = Pulse(), Scripts(_connect(farm))
+    pulse, scripts = Pulse(farm.health_file), Scripts(_connect(farm))
     keys = FarmKeys(scripts)
     links = Links(farm, keys.link_secret(), open_store(farm))
     deliveries = DeliveryStore(scripts, Schedule.of(farm))
@@ -89,12 +90,15 @@ def _prepare_courier(app: Celery, farm: Settings, name: str) -> list[str]:
     def deliver() -> int:
         return deliver_due(deliveries, subjects, links, keys, farm, stopping)
 
-    _watch_parent(_keeper_loops(app, farm, name), pulse)
+    loops = _keeper_loops(app, farm, name)
+    # A courier announces no voice: that its deliveries can be counted is its sign of health.
+    loops.append(Loop("health", HEALTH_INTERVAL_S, lambda: _show_health(deliveries, pulse)))
+    _watch_parent(loops, pulse)
     return ["--pool", "threads", "--concurrency", str(COURIERS), "-Q", DELIVER_QUEUE]
 
 
 def _prepare_renderer(app: Celery, farm: Settings, name: str) -> list[str]:
-    pulse, lanes = Pulse(), offered_names(farm)
+    pulse, lanes = Pulse(farm.health_file), offered_names(farm)
     bench = _Child(app=app, farm=farm, name=name, pulse=pulse)
 
     @app.task(name=WORK_TASK)  # type: ignore[untyped-decorator]  # celery has no types
@@ -112,6 +116,11 @@ def _prepare_renderer(app: Celery, farm: Settings, name: str) -> list[str]:
     if farm.max_memory_mb:
         flags += ["--max-memory-per-child", str(farm.max_memory_mb * 1024)]
     return flags
+
+
+def _show_health(deliveries: DeliveryStore, pulse: Pulse) -> None:
+    deliveries.counts()
+    pulse.healthy()
 
 
 def _connect(farm: Settings) -> Any:

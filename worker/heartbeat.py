@@ -117,6 +117,7 @@ class Heartbeat:
         try:
             gone = self._work.beat(held)
             self._presence.announce(self._describe(held))
+            self._pulse.healthy()
         except FarmError as error:
             log.warning("no beat: %s", error.message, extra={"action": "beat"})
             return
