@@ -120,8 +120,8 @@ class AcousticModel:
         self.speaker, self.pitch_scale, self.max_frames = speaker, pitch_scale, max_frames
         adaptor, decoder = net.variance_adaptor, net.mel_decoder.mel_dec
         with torch.inference_mode():
-            self._duration_weights = adaptor.duration_predictor.pack()
-            self._decoder_weights = loops.settle(pack_decoder(decoder, config))
+            self._durations = loops.durations(adaptor.duration_predictor.pack())
+            self._decoder = loops.decoder(pack_decoder(decoder, config))
             self._project = MemoryProjection(decoder, config)
         self._pitch_lstm = loops.lstm(adaptor.pitch_predictor.blstm)
         self._energy_lstm = loops.lstm(adaptor.energy_predictor.blstm)
@@ -138,9 +138,7 @@ class AcousticModel:
         known = self._predict(items, lengths)
         conditions = torch.cat([known.text, known.speaker, known.emotion], dim=2)
         gates = self.net.variance_adaptor.duration_predictor.project(conditions).numpy()
-        log_durations = self.loops.durations(
-            self._duration_weights, [gates[b, :n] for b, n in enumerate(lengths)]
-        )
+        log_durations = self._durations([gates[b, :n] for b, n in enumerate(lengths)])
         durations = [self._round(b, log_durations[b], item.speed) for b, item in enumerate(items)]
         text = self._shifted_text(items, known)
         spreads = [
@@ -238,7 +236,7 @@ class AcousticModel:
         """The decoder's frames [Np, mels] of each utterance, zero from its last frame on."""
         wanted = [b for b, spread in enumerate(spreads) if len(spread.memory)]
         inputs = [self._project(spreads[b].memory, durations[b].band) for b in wanted]
-        decoded = self.loops.decode(self._decoder_weights, inputs) if wanted else []
+        decoded = self._decoder(inputs) if wanted else []
         frames = [torch.zeros(0, self.config.n_mels) for _ in spreads]
         for b, out in zip(wanted, decoded, strict=True):
             frames[b] = torch.from_numpy(out).reshape(-1, self.config.n_mels)

@@ -9,20 +9,24 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worker.engine.sambert.layers import NORM_EPS
-from worker.engine.sambert.loops import Array, DecoderInput, DecoderWeights, DurationWeights
+from worker.engine.sambert.loops import (
+    Array,
+    Decoder,
+    DecoderInput,
+    DecoderWeights,
+    Durations,
+    DurationWeights,
+)
 
 
 class EagerLoops:
     """`Loops` without a compiler; decoding steps are batched over utterances."""
 
-    def settle(self, weights: DecoderWeights) -> DecoderWeights:
-        return weights
+    def durations(self, weights: DurationWeights) -> Durations:
+        return lambda conditions: [_durations(weights, torch.from_numpy(c)) for c in conditions]
 
-    def durations(self, weights: DurationWeights, conditions: Sequence[Array]) -> list[Array]:
-        return [_durations(weights, torch.from_numpy(c)) for c in conditions]
-
-    def decode(self, weights: DecoderWeights, items: Sequence[DecoderInput]) -> list[Array]:
-        return _Decoding(weights, items).run()
+    def decoder(self, weights: DecoderWeights) -> Decoder:
+        return lambda items: _Decoding(weights, items).run()
 
     def lstm(self, module: nn.LSTM) -> Callable[[Tensor], Tensor]:
         def run(x: Tensor) -> Tensor:

@@ -66,16 +66,17 @@ class DecoderInput(NamedTuple):
     band: int
 
 
+Durations = Callable[[Sequence[Array]], list[Array]]
+Decoder = Callable[[Sequence[DecoderInput]], list[Array]]
+
+
 class Loops(Protocol):
-    """One way to run the sequential parts."""
+    """One way to run the sequential parts; each method prepares a loop over given weights."""
 
-    def settle(self, weights: DecoderWeights) -> DecoderWeights:
-        """The same weights, lying in memory as `decode` reads them fastest."""
-
-    def durations(self, weights: DurationWeights, conditions: Sequence[Array]) -> list[Array]:
+    def durations(self, weights: DurationWeights) -> Durations:
         """log(1 + frames) of each unit: [units] for each condition [units, 4H]."""
 
-    def decode(self, weights: DecoderWeights, items: Sequence[DecoderInput]) -> list[Array]:
+    def decoder(self, weights: DecoderWeights) -> Decoder:
         """Mel frames [steps, r*C] for each item; no item sees another."""
 
     def lstm(self, module: nn.LSTM) -> Callable[[Tensor], Tensor]:
