@@ -126,6 +126,9 @@ class AcousticModel:
         self._pitch_lstm = loops.lstm(adaptor.pitch_predictor.blstm)
         self._energy_lstm = loops.lstm(adaptor.energy_predictor.blstm)
         self._postnet_lstm = loops.lstm(net.mel_postnet.lstm)
+        for part in (net.text_encoder, adaptor.pitch_predictor, adaptor.energy_predictor):
+            loops.settle(part)
+        loops.settle(net.mel_postnet)
 
     @torch.inference_mode()
     def render(self, items: Sequence[AcousticInput]) -> list[AcousticOutput]:

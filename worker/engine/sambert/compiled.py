@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from worker.engine.sambert.layers import NORM_EPS
+from worker.engine.sambert.layers import NORM_EPS, Blend, Near
 from worker.engine.sambert.loops import (
     Array,
     Decoder,
@@ -285,8 +285,31 @@ def scan(weight: Array, gates: Array, backward: bool, out: Array) -> None:
         copy(hidden[0], out[t])
 
 
+@compiled
+def blend(weight: Array, left: int, x: Array, out: Array) -> None:
+    """Each channel convolved by itself: weight [kernel, C], x and out [time, C], zeros around."""
+    time, channels = x.shape
+    for t in range(time):
+        for c in range(channels):
+            out[t, c] = np.float32(0)
+        for tap in range(max(0, left - t), min(weight.shape[0], time + left - t)):
+            for c in range(channels):
+                out[t, c] += weight[tap, c] * x[t + tap - left, c]
+
+
 class CompiledLoops:
     """`Loops` as machine code."""
+
+    def settle(self, net: nn.Module) -> None:
+        """Packed weights: PyTorch would pack them anew at every call."""
+        for parent in list(net.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, nn.Linear):
+                    setattr(parent, name, _Map(child.weight, child.bias, 1))
+                elif isinstance(child, Near):
+                    setattr(parent, name, _Map(child.flat(), child.bias, child.kernel_size[0]))
+                elif isinstance(child, Blend):
+                    setattr(parent, name, _Blend(child))
 
     def durations(self, weights: DurationWeights) -> Durations:
         w = _packed(weights)
@@ -326,6 +349,42 @@ class CompiledLoops:
         return run
 
 
+class _Map(nn.Module):
+    """A linear map of neighbours side by side, its weight [out, kernel * in] packed."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, kernel: int) -> None:
+        super().__init__()
+        self.kernel, self.n_out = kernel, len(weight)
+        self.bias = np.zeros(padded(self.n_out), dtype=np.float32)
+        if bias is not None:
+            self.bias[: self.n_out] = bias.detach().numpy()
+        self.weight = _panels(weight.detach().numpy())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        beside = Near.beside(x, self.kernel)
+        rows = beside.reshape(-1, beside.shape[-1]).contiguous().numpy()
+        out = np.empty((len(rows), len(self.bias)), dtype=np.float32)
+        affine(self.weight, self.bias, rows, out)
+        return torch.from_numpy(out)[:, : self.n_out].reshape(*x.shape[:-1], self.n_out)
+
+
+class _Blend(nn.Module):
+    """A convolution of each channel by itself."""
+
+    def __init__(self, conv: Blend) -> None:
+        super().__init__()
+        self.left = conv.around[0]
+        self.weight = np.ascontiguousarray(conv.weight.detach().numpy()[:, 0].T)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [batch, time, C] to the same."""
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+        for rows, made in zip(x.contiguous().numpy(), out.numpy(), strict=True):
+            blend(self.weight, self.left, rows, made)
+        return out
+
+
 class _Batch(NamedTuple):
     """Several utterances' decoder memory as `decode` takes it, the longest first."""
 
@@ -355,14 +414,13 @@ class _Direction:
         state = {name: value.detach().numpy() for name, value in module.named_parameters()}
         self.backward = suffix == "_reverse"
         self.units = module.hidden_size
-        # Widened here, so that the gates come out as whole panels.
-        self.input_w = torch.from_numpy(_widened(state["weight_ih_l0" + suffix].T))
-        bias = state["bias_ih_l0" + suffix] + state["bias_hh_l0" + suffix]
-        self.bias = torch.from_numpy(_widened(bias))
+        self.bias = _widened(state["bias_ih_l0" + suffix] + state["bias_hh_l0" + suffix])
+        self.input_w = _panels(state["weight_ih_l0" + suffix])
         self.hidden_w = _panels(state["weight_hh_l0" + suffix])
 
     def __call__(self, x: Tensor) -> Tensor:
-        gates = torch.addmm(self.bias, x, self.input_w).numpy()
+        gates = np.empty((len(x), len(self.bias)), dtype=np.float32)
+        affine(self.input_w, self.bias, x.contiguous().numpy(), gates)
         out = np.empty((len(x), self.units), dtype=np.float32)
         scan(self.hidden_w, gates, self.backward, out)
         return torch.from_numpy(out)

