@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from worker.engine.sambert.hifigan import Faster
 from worker.engine.sambert.layers import NORM_EPS, Blend, Near
 from worker.engine.sambert.loops import (
     Array,
@@ -25,6 +26,7 @@ from worker.engine.sambert.loops import (
 )
 from worker.engine.sambert.memory import gather
 from worker.engine.sambert.tiles import Rows, address, compiled, multiply, pack, padded
+from worker.engine.sambert.winograd import tiled_blocks
 
 Weights = TypeVar("Weights", DecoderWeights, DurationWeights)
 _EPS = np.float32(NORM_EPS)
@@ -328,16 +330,19 @@ class CompiledLoops:
         w = _packed(weights)
         n_out = len(weights.mel_b)
 
-        def run(items: Sequence[DecoderInput]) -> list[Array]:
+        def run(items: Sequence[DecoderInput]) -> list[Tensor]:
             order = sorted(range(len(items)), key=lambda i: -len(items[i].inputs))
             batch = _batch([items[i] for i in order])
             n, longest, _ = batch.inputs.shape
             out = np.zeros((n, longest, n_out), dtype=np.float32)
             decode(w, *batch, out)
             found = dict(zip(order, range(n), strict=True))
-            return [out[found[i], : len(items[i].inputs)] for i in range(n)]
+            return [torch.from_numpy(out[found[i], : len(items[i].inputs)]) for i in range(n)]
 
         return run
+
+    def blocks(self, slope: float) -> Faster | None:
+        return tiled_blocks(slope)
 
     def lstm(self, module: nn.LSTM) -> Callable[[Tensor], Tensor]:
         suffixes = ("", "_reverse") if module.bidirectional else ("",)
@@ -401,8 +406,8 @@ def _batch(items: Sequence[DecoderInput]) -> _Batch:
     inputs = np.zeros((n, longest, width // 2), dtype=np.float32)
     memory_kv = np.zeros((n_layers, n, longest, width), dtype=np.float32)
     for b, item in enumerate(items):
-        inputs[b, : lengths[b]] = item.inputs
-        memory_kv[:, b, : lengths[b]] = item.memory_kv
+        inputs[b, : lengths[b]] = item.inputs.numpy()
+        memory_kv[:, b, : lengths[b]] = item.memory_kv.numpy()
     bands = np.array([item.band for item in items], dtype=np.int64)
     return _Batch(inputs, memory_kv, lengths, bands)
 

@@ -23,7 +23,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.engine.sambert.hifigan import FoldedConv, Pair
+from worker.engine.sambert.hifigan import Faster, FoldedConv, Pair
 from worker.engine.sambert.loops import Array
 from worker.engine.sambert.memory import Scratch
 from worker.engine.sambert.tiles import (
@@ -295,7 +295,7 @@ class TiledBlock:
         return Samples(rows, self.before, self.after)
 
 
-def tiled_blocks(slope: float) -> Callable[[tuple[Pair, ...]], TiledBlock | None]:
+def tiled_blocks(slope: float) -> Faster:
     """Makes a faster form of residual blocks where there is one; they share their memory."""
     scratch = Scratch()
     return lambda pairs: TiledBlock(pairs, slope, scratch) if TiledBlock.pays(pairs) else None
