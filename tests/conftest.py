@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from redis.exceptions import ConnectionError
+from redis.exceptions import ConnectionError, TimeoutError
 
 from shared.connection import Scripts, connect
 from shared.settings import Settings
@@ -61,13 +61,13 @@ class RedisServer:
         log = (self.directory / "redis.log").open("ab")
         self.process = subprocess.Popen([redis_binary(), *flags], stdout=log, stderr=log)
         log.close()
-        wait_until(self.answers, 10)
+        wait_until(self.answers, 60)
 
     def answers(self) -> bool:
         with Redis(port=self.port, socket_timeout=1) as client:
             try:
                 return bool(client.ping())
-            except ConnectionError:
+            except (ConnectionError, TimeoutError):
                 return False
 
     def kill(self) -> None:

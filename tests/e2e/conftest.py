@@ -106,7 +106,7 @@ class Farm:
             child.terminate()
         for name in list(self.children):
             try:
-                self.children[name].wait(timeout=20)
+                self.children[name].wait(timeout=60)
             except subprocess.TimeoutExpired:
                 self.kill(name)
 

@@ -45,7 +45,7 @@ def test_a_model_folder_speaks_in_the_farm(
     samples, rate_hz = soundfile.read(io.BytesIO(farm.audio(job_id)))
     assert rate_hz == voice["sample_rate"]
     assert len(samples) / rate_hz == pytest.approx(job["audio"]["duration_s"], abs=0.01)
-    wait_until(lambda: len(receiver.received) == 1, 10)
+    wait_until(lambda: len(receiver.received) == 1, 60)
     ((headers, body),) = receiver.received
     secret = farm.call("GET", "/v1/webhooks/secret").json["secret"]
     assert Webhook(secret).verify(body, headers)["data"]["id"] == job_id

@@ -92,13 +92,13 @@ class Api:
         """Does `work` in another thread as soon as a job is due."""
 
         def run() -> None:
-            wait_until(lambda: any(lane.depth for lane in self.farm.presence.lanes()), 10)
+            wait_until(lambda: any(lane.depth for lane in self.farm.presence.lanes()), 60)
             work()
 
         thread = threading.Thread(target=run)
         thread.start()
         yield
-        thread.join(timeout=10)
+        thread.join(timeout=60)
         assert not thread.is_alive()
 
 

@@ -41,7 +41,7 @@ class Served:
                 env={**os.environ, **settings},
                 stderr=log,
             )
-        wait_until(self.lives, 20)
+        wait_until(self.lives, 60)
 
     def lives(self) -> bool:
         try:
@@ -68,14 +68,14 @@ def served(api: Any, redis_url: str, tmp_path: Path) -> Iterator[Served]:
     yield server
     if server.process.poll() is None:
         server.process.terminate()
-        server.process.wait(timeout=20)
+        server.process.wait(timeout=60)
 
 
 def test_the_first_caller_finds_store_and_broker_met(
     served: Served, redis_client: Redis, tmp_path: Path
 ) -> None:
-    wait_until(lambda: redis_client.llen(DELIVER_QUEUE) == 1, 10)
-    wait_until((tmp_path / "objects").is_dir, 10)
+    wait_until(lambda: redis_client.llen(DELIVER_QUEUE) == 1, 60)
+    wait_until((tmp_path / "objects").is_dir, 60)
 
 
 def test_a_person_reads_where_it_listens(served: Served) -> None:
@@ -93,17 +93,17 @@ def test_more_long_polls_than_threads_leave_the_server_answering(served: Served,
     job = api.submit()
     answers: list[int] = []
     waiters = [
-        threading.Thread(target=lambda: answers.append(served.call(f"/v1/jobs/{job}?wait=5")[0]))
+        threading.Thread(target=lambda: answers.append(served.call(f"/v1/jobs/{job}?wait=30")[0]))
         for _ in range(16)
     ]
     for waiter in waiters:
         waiter.start()
     began = time.monotonic()
     assert served.call("/livez")[0] == 200
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30  # before any of them ends
     api.finish()
     for waiter in waiters:
-        waiter.join(timeout=20)
+        waiter.join(timeout=60)
     assert answers == [200] * 16
 
 
@@ -113,12 +113,10 @@ def test_sigterm_answers_who_waits_and_ends(served: Served, api: Any) -> None:
     waiter = threading.Thread(target=lambda: answers.append(served.call(f"/v1/jobs/{job}?wait=30")))
     waiter.start()
     metric = "ttsfarm_http_waiting 1.0"
-    wait_until(lambda: metric in read_metrics(served), 10)
-    began = time.monotonic()
+    wait_until(lambda: metric in read_metrics(served), 60)
     served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(timeout=10) == 0
-    assert time.monotonic() - began < 8
-    waiter.join(timeout=5)
+    assert served.process.wait(timeout=25) == 0  # before the poll's time is over
+    waiter.join(timeout=30)
     assert [(status, shown["status"]) for status, shown in answers] == [(200, "queued")]
 
 

@@ -17,7 +17,7 @@ from api.console import Console
 from api.problems import SetupProblem
 from api.supervisor import NEEDED_BYTES, hello, require_room, usable_port
 
-WAIT_S = 20.0
+WAIT_S = 60
 
 
 class Terminal(io.StringIO):

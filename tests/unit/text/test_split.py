@@ -1,5 +1,3 @@
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,8 +51,7 @@ def test_blocks_give_back_the_stream_and_stay_small(chunks: list[str]) -> None:
 
 @pytest.mark.parametrize("unit", ["。", "1", "(", "a.", "“", "”a", '"', "www.a", "…中"])
 def test_a_million_characters_split_in_linear_time(unit: str) -> None:
+    # About 1 s; in quadratic time it outlasts the time limit of a test.
     text = unit * (1_000_000 // len(unit))
-    began = time.process_time()
     count = sum(1 for block in blocks([text]) for _ in sentences(block))
     assert count > 0
-    assert time.process_time() - began < 5  # about 1 s here; quadratic time would take minutes
