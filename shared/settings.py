@@ -181,6 +181,14 @@ class Settings(BaseSettings):
     grade: Literal["exact", "fast", "int8"] = Field(
         default="exact", description="Speed grade of the engine sambert"
     )
+    sambert_device: str = Field(
+        default="cpu",
+        pattern=r"^(cpu|cuda(:\d+)?)$",
+        description="Where the engine sambert computes: cpu, cuda or cuda:N",
+    )
+    sambert_half: Literal["bfloat16", "float16"] = Field(
+        default="bfloat16", description="16-bit type of its grade fast; float16 needs a GPU"
+    )
     cache_dir: Path = Field(
         default=Path("var/cache"), description="Where engines keep what they compile"
     )
