@@ -55,7 +55,7 @@ lock: $(DEV) ## Choose the newest allowed versions again and write requirements/
 lock-images: $(DEV) ## Write what the images are made of, from the versions of the two locks
 	echo "$(TORCH)" > $(VENV)/torch.in
 	$(PIP_COMPILE) -c requirements/farm.txt -o requirements/build.txt requirements/build.in
-	$(PIP_COMPILE) -c requirements/farm.txt -o requirements/api.txt pyproject.toml
+	$(PIP_COMPILE) -c requirements/farm.txt --extra stream -o requirements/api.txt pyproject.toml
 	$(PIP_COMPILE) -c requirements/farm.txt --extra worker -o requirements/worker.txt pyproject.toml
 	$(PIP_COMPILE) -c requirements/dev.txt -c $(VENV)/torch.in --no-emit-package torch \
 	  --extra worker --extra sambert --extra int8 --extra hub -o requirements/sambert.txt pyproject.toml
