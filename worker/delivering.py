@@ -14,6 +14,7 @@ from shared.errors import NotFound
 from shared.jobs import JobStore
 from shared.keys import FarmKeys
 from shared.links import Links
+from shared.predictions import prediction_view
 from shared.settings import Settings
 from shared.signing import signed_headers
 from shared.views import job_view, timestamp
@@ -53,10 +54,16 @@ def deliver_due(
 
 
 def message(claim: Delivery, jobs: JobStore, links: Links) -> bytes:
-    """The body: what happened, when, and the job object as it is now; never audio."""
+    """The body: what happened, when, and the job object as it is now; never audio.
+
+    A job of another service's dialect is told as that service does: the object alone.
+    """
     data: dict[str, Any]
     try:
-        data = job_view(jobs.job(claim.tenant, claim.job), links)
+        job = jobs.job(claim.tenant, claim.job)
+        if job.request.dialect == "replicate":
+            return _json(prediction_view(job, links))
+        data = job_view(job, links)
     except NotFound:
         # Its retention ended or it was deleted; the record keeps how it ended.
         data = {"id": claim.job, "status": claim.job_status}
@@ -65,6 +72,10 @@ def message(claim: Delivery, jobs: JobStore, links: Links) -> bytes:
         "timestamp": timestamp(claim.created_ms),
         "data": data,
     }
+    return _json(content)
+
+
+def _json(content: dict[str, Any]) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 

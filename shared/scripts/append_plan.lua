@@ -49,6 +49,7 @@ if total then
   let_go(job, "plan")
   redis.call("HSET", job_key(job.id), "segments_total", total, "substitutions", ARGV[4])
   job.segments_total = total
+  post(job, "logs")
   make_assembly_due(job)
 end
 if total or news then touch(job) end

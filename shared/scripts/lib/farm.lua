@@ -178,7 +178,10 @@ local function end_job(job, status, error)
   redis.call("ZREM", P .. "deadlines", job.id)
   redis.call("ZADD", P .. "retention", now + job.retention_ms, job.id)
   count_ended(job.id)
-  if status == "succeeded" then discard("jobs/" .. job.id .. "/segments/", 0) end
+  if status == "succeeded" then
+    discard("jobs/" .. job.id .. "/segments/", 0)
+    post(job, "output")
+  end
   post(job, "completed")
   touch(job)
 end
