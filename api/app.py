@@ -19,6 +19,7 @@ from api.metrics import ApiMetrics, FarmCollector
 from api.recordings import Recordings, Sources
 from api.routes.article import article
 from api.routes.audio import audio
+from api.routes.batches import batches
 from api.routes.captions import captions
 from api.routes.docs import docs
 from api.routes.events import events
@@ -35,6 +36,7 @@ from api.voices import VoiceDirectory, read_offer
 from api.waiting import WaitSlots
 from shared.addresses import AddressGuard, check_url
 from shared.aliases import AliasStore
+from shared.batches import BatchStore
 from shared.bells import BackgroundBells, celery_app
 from shared.cache import CacheStore
 from shared.connection import Scripts, connect
@@ -58,8 +60,8 @@ logger = logging.getLogger(__name__)
 REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
 ROUTES = (
-    job_routes, audio, captions, events, files, voices, queue, webhooks, health, article, docs, web,
-    openai, replicate,
+    job_routes, batches, audio, captions, events, files, voices, queue, webhooks, health, article,
+    docs, web, openai, replicate,
 )  # fmt: skip
 # Asked every few seconds, or beside each page; logged only for who debugs.
 PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")
@@ -97,6 +99,7 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
         settings=settings,
         client=client,
         jobs=jobs,
+        batches=BatchStore(scripts),
         watcher=watcher,
         presence=presence,
         deliveries=deliveries,

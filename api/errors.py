@@ -7,7 +7,7 @@ import logging
 import re
 from typing import Any
 
-from flask import Flask, Response, current_app, g, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from api.bodies import drain
@@ -131,7 +131,7 @@ def _answer_http_error(error: HTTPException) -> Response:
         message = f"There is nothing at {request.path[:200]!r}; /docs lists every call."
     if kind is BodyTooLarge:
         drain(request)
-        limit = current_app.config["MAX_CONTENT_LENGTH"]
+        limit = request.max_content_length
         message = f"The body is larger than {limit} bytes; split the text into several jobs."
     response = answer(kind(message))
     if allowed := getattr(error, "valid_methods", None):

@@ -26,6 +26,7 @@ SECURITY = {
 }
 TAGS = {
     "jobs": "Text in, audio out",
+    "batches": "Many texts as one",
     "farm": "Voices, lanes and workers",
     "webhooks": "Deliveries and secrets",
     "health": "Probes and numbers",

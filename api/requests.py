@@ -224,7 +224,8 @@ def _rate_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(field="sample_rate", given=str(rate), expected=expected)
 
 
-def _metadata_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
+def metadata_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
+    """What is wrong with `metadata`."""
     pairs = values.get("metadata", {})
     if len(pairs) > MAX_METADATA:
         yield Fault(
@@ -240,7 +241,8 @@ def _metadata_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(field=field, given=describe("metadata", value), expected=expected)
 
 
-def _webhook_faults(values: Mapping[str, Any], rules: Rules) -> Iterator[Fault]:
+def webhook_faults(values: Mapping[str, Any], rules: Rules) -> Iterator[Fault]:
+    """What keeps the farm from calling `webhook_url`."""
     url = values.get("webhook_url")
     if url is None:
         return
@@ -255,7 +257,8 @@ def _webhook_faults(values: Mapping[str, Any], rules: Rules) -> Iterator[Fault]:
         )
 
 
-def _retention_faults(values: Mapping[str, Any], settings: Settings) -> Iterator[Fault]:
+def retention_faults(values: Mapping[str, Any], settings: Settings) -> Iterator[Fault]:
+    """Whether `retention_s` is longer than the store keeps anything."""
     kept_s, limit_s = values.get("retention_s"), settings.object_lifetime_days * DAY_S
     if kept_s is not None and kept_s > limit_s:
         expected = f"at most {limit_s}; the store removes audio after that"
@@ -277,6 +280,15 @@ def _type_faults(raw: Mapping[str, Any]) -> tuple[JobBody | None, list[Fault], s
 
 def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
     """What `raw`, a JSON object, asks for; raises one error that names every fault."""
+    asked, faults = examine(raw, rules)
+    raise_faults(faults)
+    if asked is None:
+        raise InvalidRequest
+    return asked
+
+
+def examine(raw: dict[str, Any], rules: Rules) -> tuple[Asked | None, list[Fault]]:
+    """What `raw` asks for, or None, and everything that is wrong with it."""
     body, faults, wrong = _type_faults(raw)
     defaults = {name: field.default for name, field in JobBody.model_fields.items()}
     values = {name: raw.get(name, default) for name, default in defaults.items()}
@@ -284,12 +296,13 @@ def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
     faults += _content_faults(sound, rules.settings)
     faults += _voice_faults(sound, rules)
     faults += _rate_faults(sound)
-    faults += _metadata_faults(sound)
-    faults += _webhook_faults(sound, rules)
-    faults += _retention_faults(sound, rules.settings)
-    raise_faults(faults)
-    if body is None:
-        raise InvalidRequest
+    faults += metadata_faults(sound)
+    faults += webhook_faults(sound, rules)
+    faults += retention_faults(sound, rules.settings)
+    return (_asked(raw, body, rules) if body and not faults else None), faults
+
+
+def _asked(raw: Mapping[str, Any], body: JobBody, rules: Rules) -> Asked:
     found = rules.find_voice(body.voice)
     voice = found.voice
     request = JobRequest(

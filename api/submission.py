@@ -1,6 +1,8 @@
 """A parsed request into the farm, and waiting for what comes of it."""
 
 import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from flask import g
 
@@ -45,22 +47,44 @@ def submit(farm: Farm, asked: Asked, key: str | None = None) -> Submitted:
     return submitted
 
 
-def wait_finished(farm: Farm, job: Job, wait_s: float) -> Job:
-    """The job as soon as it is in a terminal state, or as it is after `wait_s`.
+class Ending(Protocol):
+    """What comes to an end, seen at one moment."""
 
-    When too many callers wait already, or the process is about to end, it is the job as it is now.
+    @property
+    def finished(self) -> bool: ...
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def status(self) -> str: ...
+
+
+Seen = TypeVar("Seen", bound=Ending)
+
+
+def follow(farm: Farm, seen: Seen, wait_s: float, name: str, read: Callable[[], Seen]) -> Seen:
+    """What `read` answers as soon as it is finished, or after `wait_s`.
+
+    `name` is what the watcher knows it by. When too many callers wait already, or the process is
+    about to end, it is as it is now.
     """
     deadline = time.monotonic() + wait_s
-    if job.finished or wait_s <= 0:
-        return job
+    if seen.finished or wait_s <= 0:
+        return seen
     with farm.slots.try_hold() as may_wait:
-        while may_wait and not job.finished and not farm.stopping():
+        while may_wait and not seen.finished and not farm.stopping():
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 break
-            farm.watcher.wait(job.id, job.version, left_s)
-            job = farm.jobs.job(job.tenant, job.id)
-    return job
+            farm.watcher.wait(name, seen.version, left_s)
+            seen = read()
+    return seen
+
+
+def wait_finished(farm: Farm, job: Job, wait_s: float) -> Job:
+    """The job as soon as it is in a terminal state, or as it is after `wait_s`; see `follow`."""
+    return follow(farm, job, wait_s, job.id, lambda: farm.jobs.job(job.tenant, job.id))
 
 
 def finish_or_raise(farm: Farm, job: Job) -> Job:

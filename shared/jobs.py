@@ -5,15 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.connection import Scripts, state_store
+from shared.connection import Scripts
 from shared.errors import IdempotencyConflict, NotFound, WrongState
 from shared.limits import Quota, Subject, dump_subjects, read_quotas, refuse
-from shared.records import pairs, read_job
+from shared.records import newest, pairs, read_each, read_job
 from shared.schemas import Dialect, Job, JobRequest
 from shared.states import JobStatus
 
 PRIORITY_RANKS = {"high": 0, "normal": 1, "low": 2}
-PAGE_SCAN = 100  # records read at once while a filtered list looks for matches
 SCAN_LIMIT = 2000  # records one page looks through; a rare match is then on a later page
 
 
@@ -53,6 +52,7 @@ class JobFilter:
     statuses: frozenset[JobStatus] = frozenset()
     voice: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    batch: str | None = None
     dialect: Dialect | None = None
 
     def matches(self, job: Job) -> bool:
@@ -139,35 +139,25 @@ class JobStore:
     ) -> Page:
         """Jobs newest first, starting after `cursor`."""
         found: list[Job] = []
-        last: Job | None = None
-        for n_seen, job in enumerate(self._newest(tenant, cursor)):
-            if last and (len(found) == limit or n_seen == SCAN_LIMIT):
-                return Page(jobs=tuple(found), next_cursor=f"{last.created_ms}.{last.id}")
+        after = None
+        for n_seen, (job, place) in enumerate(self._newest(tenant, cursor, only.batch)):
+            if after and (len(found) == limit or n_seen == SCAN_LIMIT):
+                return Page(jobs=tuple(found), next_cursor=after)
             if only.matches(job):
                 found.append(job)
-            last = job
+            after = f"{place}.{job.id}"
         return Page(jobs=tuple(found), next_cursor=None)
 
-    def _newest(self, tenant: str, cursor: str | None) -> Iterator[Job]:
-        index, client = self._scripts.key("jobs", tenant), self._scripts.client
-        ceiling, _, after = (cursor or "+inf.").partition(".")
-        start = 0
-        while True:
-            with state_store():
-                rows = client.zrevrangebyscore(
-                    index, ceiling, "-inf", start=start, num=PAGE_SCAN, withscores=True
-                )
-                pipe = client.pipeline(transaction=False)
-                for job_id, _score in rows:
-                    pipe.hgetall(self._scripts.key("job", job_id))
-                records = pipe.execute()
-            for (job_id, score), record in zip(rows, records, strict=True):
-                seen = after and f"{score:.0f}" == ceiling and job_id >= after
-                if record and not seen:
-                    yield read_job(record)
-            if len(rows) < PAGE_SCAN:
-                return
-            start += PAGE_SCAN
+    def _newest(
+        self, tenant: str, cursor: str | None, batch: str | None
+    ) -> Iterator[tuple[Job, int]]:
+        key = self._scripts.key
+        index = key("batch", "jobs", batch, tenant) if batch else key("jobs", tenant)
+        for rows in newest(self._scripts, index, cursor):
+            records = read_each(self._scripts, [key("job", job_id) for job_id, _ in rows])
+            for (_, place), record in zip(rows, records, strict=True):
+                if record:
+                    yield read_job(record), place
 
     def cancel(self, tenant: str, job_id: str) -> Job:
         """Cancel an active job; a canceled one stays as it is, another ended one is refused."""

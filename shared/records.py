@@ -1,10 +1,13 @@
 """Job records as the scripts keep them, read into the values the code uses."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from shared.connection import Scripts, state_store
 from shared.schemas import AudioResult, CaptionsResult, ErrorInfo, Job, JobRequest
 from shared.states import JobStatus
+
+SCAN = 100  # names read at once from an index
 
 
 def read_request(text: str) -> JobRequest:
@@ -43,9 +46,42 @@ def read_job(record: Mapping[str, str], position: int | None = None) -> Job:
         error=ErrorInfo.load(json.loads(error)) if error else None,
         substitutions=tuple(json.loads(record.get("substitutions") or "[]")),
         version=int(record["version"]),
+        batch=record.get("batch"),
+        name=record.get("name"),
     )
 
 
 def pairs(flat: Sequence[str]) -> dict[str, str]:
     """A flat `field, value, ...` answer as a dict."""
     return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
+def newest(scripts: Scripts, index: str, cursor: str | None) -> Iterator[list[tuple[str, int]]]:
+    """Names of a sorted set with their scores, the highest first, in pieces; after `cursor`.
+
+    The cursor is `<score>.<name>`; names of one score come in falling order.
+    """
+    ceiling, _, after = (cursor or "+inf.").partition(".")
+    start = 0
+    while True:
+        with state_store():
+            rows = scripts.client.zrevrangebyscore(
+                index, ceiling, "-inf", start=start, num=SCAN, withscores=True
+            )
+        yield [
+            (name, int(score))
+            for name, score in rows
+            if not (after and f"{score:.0f}" == ceiling and name >= after)
+        ]
+        if len(rows) < SCAN:
+            return
+        start += SCAN
+
+
+def read_each(scripts: Scripts, keys: Sequence[str]) -> list[dict[str, str]]:
+    """The hashes under `keys`, empty where there is none."""
+    with state_store():
+        pipe = scripts.client.pipeline(transaction=False)
+        for key in keys:
+            pipe.hgetall(key)
+        return list(pipe.execute())

@@ -195,6 +195,8 @@ class Job:
     substitutions: tuple[dict[str, Any], ...] = ()
     version: int = 0
     cached_segments: int = 0
+    batch: str | None = None
+    name: str | None = None  # among its batch's jobs
 
     @property
     def finished(self) -> bool:

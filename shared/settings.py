@@ -64,6 +64,10 @@ class Settings(BaseSettings):
         "one that is ready, Chinese first",
     )
     max_body_bytes: int = Field(default=4_000_000, ge=1000, description="Largest request body")
+    max_batch_inputs: int = Field(
+        default=10_000, ge=1, le=99_999, description="Most inputs of a batch"
+    )
+    max_batch_bytes: int = Field(default=64_000_000, ge=1000, description="Largest body of a batch")
     max_text_chars: int = Field(default=200_000, ge=1, description="Longest text of a job")
     interactive_chars: int = Field(
         default=300, ge=0, description="Texts up to this length go before long ones"

@@ -104,10 +104,14 @@ class JobView(View):
     request: SpeechView = Field(description="How it is spoken, defaults filled in; never the text")
     characters: int
     metadata: dict[str, str]
+    batch: str | None = Field(description="The batch it came with; null: none")
+    name: str | None = Field(description="Its name in that batch")
     created_at: str
     started_at: str | None
     finished_at: str | None
-    expires_at: str | None = Field(description="When the record and its audio are removed")
+    expires_at: str | None = Field(
+        description="When the record and its audio are removed; null: with its batch"
+    )
     links: LinksView
 
 
@@ -191,6 +195,8 @@ def job_view(job: Job, links: Links) -> dict[str, Any]:
         request=_speech(job),
         characters=job.n_chars,
         metadata=dict(job.request.metadata),
+        batch=job.batch,
+        name=job.name,
         created_at=timestamp(job.created_ms) or "",
         started_at=timestamp(job.started_ms),
         finished_at=timestamp(job.finished_ms),

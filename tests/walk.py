@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from shared.batches import BatchStore
 from shared.cache import CacheStore
 from shared.connection import Scripts
 from shared.jobs import JobStore, Submission
@@ -30,6 +31,7 @@ class Farm:
     def __init__(self, scripts: Scripts, settings: Settings) -> None:
         self.scripts = scripts
         self.jobs = JobStore(scripts)
+        self.batches = BatchStore(scripts)
         self.work = WorkStore(scripts, settings)
         self.repair = RepairStore(scripts, settings)
         self.presence = PresenceStore(scripts)

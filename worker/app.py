@@ -19,6 +19,7 @@ from typing import Any
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
+from shared.batches import BatchStore
 from shared.bells import DELIVER_QUEUE, DELIVER_TASK, WORK_TASK, Bells, celery_app, lane_queue
 from shared.cache import CacheStore
 from shared.connection import Scripts, connect
@@ -33,7 +34,7 @@ from shared.repair import RepairStore
 from shared.settings import Settings, settings
 from shared.storage import open_store
 from shared.work import WorkStore
-from worker.delivering import deliver_due
+from worker.delivering import Subjects, deliver_due
 from worker.heartbeat import Heartbeat
 from worker.keeper import COURIERS, JANITOR_INTERVAL_S, Keeper, Loop, Stores
 from worker.metrics import WorkerMetrics
@@ -81,11 +82,12 @@ def _prepare_courier(app: Celery, farm: Settings, name: str) -> list[str]:
     keys = FarmKeys(scripts)
     links = Links(farm, keys.link_secret(), open_store(farm))
     deliveries = DeliveryStore(scripts, Schedule.of(farm))
-    jobs, stopping = JobStore(scripts), pulse.stopping.is_set
+    subjects = Subjects(jobs=JobStore(scripts), batches=BatchStore(scripts))
+    stopping = pulse.stopping.is_set
 
     @app.task(name=DELIVER_TASK)  # type: ignore[untyped-decorator]  # celery has no types
     def deliver() -> int:
-        return deliver_due(deliveries, jobs, links, keys, farm, stopping)
+        return deliver_due(deliveries, subjects, links, keys, farm, stopping)
 
     _watch_parent(_keeper_loops(app, farm, name), pulse)
     return ["--pool", "threads", "--concurrency", str(COURIERS), "-Q", DELIVER_QUEUE]
@@ -123,6 +125,7 @@ def _keeper_loops(app: Celery, farm: Settings, name: str) -> list[Loop]:
         cache=CacheStore(scripts, farm),
         presence=PresenceStore(scripts),
         deliveries=DeliveryStore(scripts, Schedule.of(farm)),
+        batches=BatchStore(scripts),
         storage=storage,
         bells=Bells(app),
     )

@@ -17,6 +17,7 @@ import click
 
 from api.commands.listen import listen
 from api.commands.options import client_of, farm_url
+from api.commands.output import try_writing, whole_file
 from api.farm_client import (
     FarmClient,
     FarmProblem,
@@ -135,7 +136,7 @@ def _target(output: Path, format_: str | None) -> _Output:
         )
     if not output.parent.is_dir():
         raise click.UsageError(f"The folder {output.parent} does not exist. Make it first.")
-    _try_writing(output)
+    try_writing(output)
     return _Output(path=output, format=format_ or ending)
 
 
@@ -194,7 +195,7 @@ def _save(client: FarmClient, job: RemoteJob, target: _Output) -> None:
     if target.path is None:
         _copy(client, job, sys.stdout.buffer)
         return
-    with _whole(target.path) as file:
+    with whole_file(target.path) as file:
         _copy(client, job, file)
     _tell(job, target)
 
@@ -214,35 +215,3 @@ def _copy(client: FarmClient, job: RemoteJob, file: BinaryIO) -> None:
         file.write(chunk)
     if job.audio is not None and digest.hexdigest() != job.audio.sha256:
         raise FarmUnreachable("The download is not what the farm made. Run the command again.")
-
-
-def _try_writing(path: Path) -> None:
-    """Find out before the farm has spoken a book that it can not be kept."""
-    part = _part(path)
-    try:
-        part.touch()
-        part.unlink()
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
-
-
-def _unwritable(path: Path, error: OSError) -> click.ClickException:
-    return click.ClickException(f"{path} can not be written: {error.strerror}.")
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes `path`'s name when the block ends well, and is gone when it does not."""
-    part = _part(path)
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        part.unlink(missing_ok=True)

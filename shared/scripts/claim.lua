@@ -83,6 +83,7 @@ local function take(class, tenant, job, unit, u)
   redis.call("SADD", job_key(job.id, "held"), unit)
   redis.call("ZADD", leases_key(voice), now + lease_ms, job.id .. "|" .. unit)
   if job.status == "queued" then
+    count_in_batch(job, "queued", "running")
     job.status = "running"
     redis.call("HSET", job_key(job.id), "status", "running")
     redis.call("HSETNX", job_key(job.id), "started_ms", now)

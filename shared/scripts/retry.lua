@@ -10,10 +10,11 @@ if job.status == "succeeded" then return {"ended"} end
 
 local subjects = cjson.decode(ARGV[4])
 local n_chars = tonumber(redis.call("HGET", job_key(job.id), "n_chars"))
-local _, full = weigh(subjects, n_chars, false)
+local _, full = weigh(subjects, 1, n_chars, false)
 if full then return {"full", full} end
 
 local started = job.started_ms and true or false
+count_in_batch(job, job.status, started and "running" or "queued")
 job.status, job.active = started and "running" or "queued", true
 redis.call("HSET", job_key(job.id), "status", job.status, "subjects", names_of(subjects))
 count_active(job.id, names_of(subjects), n_chars)

@@ -14,7 +14,7 @@ local subjects, n_chars = cjson.decode(ARGV[16]), tonumber(ARGV[10])
 
 local function answer(outcome, other)
   local row = job_record(load_job(other))
-  table.insert(row, 1, (weigh(subjects, 0, true)))
+  table.insert(row, 1, (weigh(subjects, 0, 0, true)))
   table.insert(row, 1, other)
   table.insert(row, 1, outcome)
   return row
@@ -41,21 +41,16 @@ end
 if redis.call("EXISTS", P .. "ended:" .. id) == 1 then return {"resting", id, {}} end
 
 -- Only a new job gets as far as this: what may refuse it stands here, before anything is written.
-local _, full = weigh(subjects, n_chars, true)
+local _, full = weigh(subjects, 1, n_chars, true)
 if full then return {"full", id, {full}} end
 
 local now = now_ms()
-local order = rank * 4398046511104 + redis.call("INCR", P .. "sequence") * 2 -- rank * 2^42
-redis.call("HSET", job_key(id), "id", id, "tenant", tenant, "status", "queued",
-  "fingerprint", fingerprint, "request", ARGV[5], "voice", voice, "class", class,
-  "order", string.format("%.0f", order), "n_chars", ARGV[10], "retention_ms", ARGV[11],
+local order = store_job(id, rank, ARGV[6], {"tenant", tenant, "fingerprint", fingerprint,
+  "request", ARGV[5], "voice", voice, "class", class, "n_chars", ARGV[10], "retention_ms", ARGV[11],
   "webhook_url", ARGV[13], "webhook_events", ARGV[14], "idempotency_key", key,
-  "created_ms", now, "round", 0, "segments_done", 0, "audio_ms", 0, "synthesis_ms", 0,
-  "version", 1, "id_chosen", ARGV[15],
-  "subjects", names_of(subjects))
+  "id_chosen", ARGV[15], "subjects", names_of(subjects)})
 count_active(id, names_of(subjects), n_chars)
 count_spoken(subjects, n_chars)
-redis.call("SET", job_key(id, "text"), ARGV[6])
 redis.call("ZADD", P .. "jobs:" .. tenant, now, id)
 redis.call("ZADD", lane_key(voice, class, "queued"), order, id)
 if key ~= "" then redis.call("SET", idempotency, id) end

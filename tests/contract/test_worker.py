@@ -250,6 +250,7 @@ def keeper_of(worker: Worker, name: str, clock: Callable[[], float] = time.monot
         cache=worker.farm.cache,
         presence=worker.farm.presence,
         deliveries=DeliveryStore(worker.farm.scripts),
+        batches=worker.farm.batches,
         storage=worker.store,
         bells=worker.bells,
     )

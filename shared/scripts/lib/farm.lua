@@ -23,6 +23,7 @@
 -- retries                        ZSET    "<job>|<unit>" -> due again ms
 -- deadlines, retention           ZSET    job -> ms
 -- garbage                        ZSET    "<object prefix, or whole key>|<pass>" -> ms
+-- batch:...                      a job's batch, if it has one: lib/members.lua
 -- ended:<job>                    STRING  a removed job's id of the caller's choosing, not free yet
 -- active:<subject>               SET     jobs of a tenant or key that have not ended
 -- active:<subject>:chars         STRING  their characters
@@ -33,6 +34,7 @@ local CLASSES = {"interactive", "bulk"}
 local TERMINAL = {succeeded = true, failed = true, canceled = true, expired = true}
 local ID_REST_MS = 8 * 86400000 -- longer than a delivery's record is kept
 local QUANTUM = 400 -- characters a tenant's turn adds; above any segment's, so a turn serves one
+local count_in_batch -- lib/members.lua: a job of a batch goes from one status to another
 
 local function now_ms()
   local t = redis.call("TIME")
@@ -54,17 +56,28 @@ end
 local function load_job(id)
   local v = redis.call("HMGET", job_key(id), "status", "voice", "class", "tenant", "order",
     "webhook_url", "webhook_events", "round", "retention_ms", "segments_total", "idempotency_key",
-    "started_ms", "id_chosen")
+    "started_ms", "id_chosen", "batch")
   if not v[1] then return nil end
   return {id = id, status = v[1], voice = v[2], class = v[3], tenant = v[4], order = tonumber(v[5]),
     webhook_url = v[6], webhook_events = v[7], round = tonumber(v[8]), retention_ms = tonumber(v[9]),
     segments_total = tonumber(v[10] or nil), idempotency_key = v[11], started_ms = v[12], id_chosen = v[13],
-    active = not TERMINAL[v[1]]}
+    batch = v[14], active = not TERMINAL[v[1]]}
 end
 
 local function touch(job)
   local version = redis.call("HINCRBY", job_key(job.id), "version", 1)
   redis.call("PUBLISH", P .. "events", job.id .. "|" .. version)
+end
+
+-- A new job's record and text; none of its work is due yet. `fields` are name, value, ...
+-- Answers its order.
+local function store_job(id, rank, text, fields)
+  local order = rank * 4398046511104 + redis.call("INCR", P .. "sequence") * 2 -- rank * 2^42
+  redis.call("HSET", job_key(id), "id", id, "status", "queued", "order", string.format("%.0f", order),
+    "created_ms", now_ms(), "round", 0, "segments_done", 0, "audio_ms", 0, "synthesis_ms", 0,
+    "version", 1, unpack(fields))
+  redis.call("SET", job_key(id, "text"), text)
+  return order
 end
 
 local function load_unit(id, unit)
@@ -129,18 +142,24 @@ local function make_assembly_due(job)
   return true
 end
 
+-- A webhook message about a job or a batch, the subject; one of this id is there once.
+local function write_delivery(id, subject, name, tenant, message)
+  local now = now_ms()
+  if redis.call("EXISTS", P .. "delivery:" .. id) == 1 then return end
+  redis.call("HSET", P .. "delivery:" .. id, "id", id, subject, name, "tenant", tenant,
+    "event", message.event, "url", message.url, "status", "due", "attempts", 0, "created_ms", now,
+    "job_status", message.status)
+  redis.call("ZADD", P .. "deliveries:due", now, id)
+  redis.call("ZADD", P .. "deliveries:of:" .. tenant, now, id)
+end
+
 local function post(job, event)
   if not job.webhook_url or job.webhook_url == "" then return end
   if not string.find("," .. job.webhook_events .. ",", "," .. event .. ",", 1, true) then return end
   local id = "msg_" .. job.id .. "_" .. event
   if job.round > 0 then id = id .. "_" .. job.round end
-  local now = now_ms()
-  if redis.call("EXISTS", P .. "delivery:" .. id) == 1 then return end
-  redis.call("HSET", P .. "delivery:" .. id, "id", id, "job", job.id, "tenant", job.tenant,
-    "event", event, "url", job.webhook_url, "status", "due", "attempts", 0, "created_ms", now,
-    "job_status", job.status)
-  redis.call("ZADD", P .. "deliveries:due", now, id)
-  redis.call("ZADD", P .. "deliveries:of:" .. job.tenant, now, id)
+  write_delivery(id, "job", job.id, job.tenant,
+    {event = event, url = job.webhook_url, status = job.status})
 end
 
 local function discard(prefix, after_ms)
@@ -164,9 +183,13 @@ end
 -- The one way into a terminal state.
 local function end_job(job, status, error)
   local now = now_ms()
+  count_in_batch(job, job.status, status)
   job.status, job.active = status, false
-  redis.call("HSET", job_key(job.id), "status", status, "finished_ms", now,
-    "expires_ms", now + job.retention_ms)
+  redis.call("HSET", job_key(job.id), "status", status, "finished_ms", now)
+  if not job.batch then -- a batch takes its jobs with it
+    redis.call("HSET", job_key(job.id), "expires_ms", now + job.retention_ms)
+    redis.call("ZADD", P .. "retention", now + job.retention_ms, job.id)
+  end
   if error then redis.call("HSET", job_key(job.id), "error", error) end
   for _, unit in ipairs(redis.call("SMEMBERS", job_key(job.id, "held"))) do
     let_go(job, unit, load_unit(job.id, unit))
@@ -176,7 +199,6 @@ local function end_job(job, status, error)
   redis.call("DECRBY", lane_key(job.voice, job.class, "depth"), n_due)
   redis.call("ZREM", lane_key(job.voice, job.class, "queued"), job.id)
   redis.call("ZREM", P .. "deadlines", job.id)
-  redis.call("ZADD", P .. "retention", now + job.retention_ms, job.id)
   count_ended(job.id)
   if status == "succeeded" then
     discard("jobs/" .. job.id .. "/segments/", 0)
@@ -198,6 +220,7 @@ end
 -- cache has of it stays, unless `forget` is set and no other job uses it.
 local function purge(job, forget)
   release_digests(job, forget)
+  count_in_batch(job, job.status, "deleted")
   redis.call("UNLINK", job_key(job.id), job_key(job.id, "text"), job_key(job.id, "units"),
     job_key(job.id, "specs"), job_key(job.id, "results"), job_key(job.id, "held"))
   if job.id_chosen == "1" then
