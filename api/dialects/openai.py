@@ -62,29 +62,29 @@ class SpeechBody(BaseModel):
     stream_format: Literal["audio", "sse"] = "audio"
 
 
-class FailureView(View):
+class FailureDetail(View):
     message: str
     type: str
     param: str | None
     code: str
 
 
-class Failure(View):
+class SpeechFailure(View):
     """OpenAI's form of an error."""
 
-    error: FailureView
+    error: FailureDetail
 
 
-class ModelView(View):
+class SpeechModelView(View):
     id: str
     object: Literal["model"] = "model"
     created: int = 0
     owned_by: str = "ttsfarm"
 
 
-class ModelList(View):
+class SpeechModelList(View):
     object: Literal["list"] = "list"
-    data: list[ModelView]
+    data: list[SpeechModelView]
 
 
 class SpeechVoiceView(View):

@@ -78,7 +78,7 @@ class VersionView(View):
     openapi_schema: dict[str, Any] = Field(description="Input and Output, as JSON schemas")
 
 
-class ModelView(View):
+class VoiceModelView(View):
     """A voice as a model of Replicate."""
 
     url: str
@@ -125,7 +125,7 @@ def parse_prediction(
     body = parse_body(PredictionBody, {name: one for name, one in raw.items() if one is not None})
     if wrong := [name for name in body.input if name not in INPUT]:
         expected = f"no such input; known are {', '.join(INPUT)}"
-        given = describe(wrong[0], body.input[wrong[0]])
+        given = describe("text", body.input[wrong[0]])
         raise_faults([Fault(field=f"input.{wrong[0][:80]}", given=given, expected=expected)])
     webhook = body.webhook or body.webhook_completed
     values = {**body.input, "voice": voice, "webhook_url": webhook, "deadline_s": deadline_s}
@@ -180,9 +180,9 @@ def version_view(voice: str) -> VersionView:
     )
 
 
-def model_view(name: str, offer: Offer, address: str) -> ModelView:
+def model_view(name: str, offer: Offer, address: str) -> VoiceModelView:
     """A voice as a model."""
-    return ModelView(
+    return VoiceModelView(
         url=address,
         owner=OWNER,
         name=name,

@@ -9,10 +9,10 @@ from flask import Blueprint, Response, jsonify, request
 from api.answers import Operation, current_farm, documented
 from api.bodies import read_json
 from api.dialects.openai import (
-    Failure,
-    ModelList,
-    ModelView,
     SpeechBody,
+    SpeechFailure,
+    SpeechModelList,
+    SpeechModelView,
     SpeechVoiceList,
     check_model,
     model_names,
@@ -33,7 +33,8 @@ from shared.tenants import Scope
 
 openai = Blueprint("openai", __name__)
 
-REFUSED = {401: Failure, 403: Failure, 429: Failure, 503: Failure}
+REFUSED = {401: SpeechFailure, 403: SpeechFailure, 429: SpeechFailure, 503: SpeechFailure}
+FAILED = {400: SpeechFailure, 404: SpeechFailure, 500: SpeechFailure}
 FILE_HEADERS = ("Content-Length", "Content-Disposition", "Accept-Ranges", "ETag")
 
 
@@ -61,7 +62,7 @@ def _why_cut(farm: Farm, job: Job) -> FarmError:
         tag="openai",
         scope=Scope.SUBMIT,
         body=SpeechBody,
-        answers={200: "audio/*", 400: Failure, 404: Failure, 500: Failure, **REFUSED},
+        answers={200: "audio/*", **FAILED, **REFUSED},
     )
 )
 def create_speech() -> Response:
@@ -91,14 +92,14 @@ def create_speech() -> Response:
         summary="OpenAI: the models that speech may name",
         tag="openai",
         scope=Scope.READ,
-        answers={200: ModelList, **REFUSED},
+        answers={200: SpeechModelList, **REFUSED},
     )
 )
 def list_models() -> Response:
     farm = current_farm()
     farm.voices.refresh()
-    views = [ModelView(id=name) for name in model_names(farm.voices.offer)]
-    return jsonify(ModelList(data=views).model_dump())
+    views = [SpeechModelView(id=name) for name in model_names(farm.voices.offer)]
+    return jsonify(SpeechModelList(data=views).model_dump())
 
 
 @openai.get("/v1/models/<model>")
@@ -107,14 +108,14 @@ def list_models() -> Response:
         summary="OpenAI: one model",
         tag="openai",
         scope=Scope.READ,
-        answers={200: ModelView, 404: Failure, **REFUSED},
+        answers={200: SpeechModelView, 404: SpeechFailure, **REFUSED},
     )
 )
 def show_model(model: str) -> Response:
     farm = current_farm()
     farm.voices.refresh()
     check_model(model, farm.voices.offer)
-    return jsonify(ModelView(id=model).model_dump())
+    return jsonify(SpeechModelView(id=model).model_dump())
 
 
 @openai.get("/v1/audio/voices")

@@ -8,11 +8,11 @@ from flask import Blueprint, Response, jsonify, request
 from api.answers import Operation, current_farm, documented
 from api.bodies import read_json
 from api.dialects.replicate import (
-    ModelView,
     PredictionBody,
     PredictionList,
     VersionedBody,
     VersionView,
+    VoiceModelView,
     WebhookKeyView,
     model_view,
     parse_prediction,
@@ -214,7 +214,7 @@ def stream_prediction(prediction_id: str) -> Response:
         summary="Replicate: a voice as a model",
         tag="replicate",
         scope=Scope.READ,
-        answers={200: ModelView},
+        answers={200: VoiceModelView},
         errors=(UnknownModel,),
     )
 )
