@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.dialects.failures import openai_failure
 from api.listening import CutOff
 from api.requests import Asked, Rules, parse_body, parse_job
-from api.voices import Offer
+from api.voices import Found, Offer
 from shared.errors import FarmError, UnknownModel, UnknownVoice
 from shared.schemas import Job
 from shared.views import View
@@ -137,13 +137,23 @@ def parse_speech(raw: dict[str, Any], rules: Rules, offer: Offer) -> tuple[Speec
     values: dict[str, Any] = {
         "text": body.input,
         "voice": found.asked,
-        "emotion": emotion_in(body.instructions or "", found.voice.emotions),
+        "emotion": emotion_in(body.instructions or "", _emotions(found, offer)),
         "speed": body.speed,
         "format": body.response_format,
     }
     if body.response_format == "pcm":
         values["sample_rate"] = PCM_RATE_HZ
     return body, parse_job(values, rules)
+
+
+def _emotions(found: Found, offer: Offer) -> list[str]:
+    """The emotions of the voice; of an alias those that all its voices have."""
+    others = [known.voice for known, _ in offer.targets(found.asked)]
+    return [
+        emotion
+        for emotion in found.voice.emotions
+        if all(emotion in voice.emotions for voice in others)
+    ]
 
 
 def check_model(name: str, offer: Offer) -> None:
