@@ -26,7 +26,9 @@ from api.routes.events import events
 from api.routes.files import files
 from api.routes.health import health
 from api.routes.jobs import jobs as job_routes
+from api.routes.openai import openai
 from api.routes.queue import queue
+from api.routes.replicate import replicate
 from api.routes.voices import voices
 from api.routes.web import web
 from api.routes.webhooks import webhooks
@@ -59,7 +61,7 @@ REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
 ROUTES = (
     job_routes, batches, audio, captions, events, files, voices, queue, webhooks, health, article,
-    docs, web,
+    docs, web, openai, replicate,
 )  # fmt: skip
 # Asked every few seconds, or beside each page; logged only for who debugs.
 PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")

@@ -8,6 +8,7 @@ FarmError
 │   ├── TextTooLong
 │   ├── UnsupportedMediaType
 │   ├── UnknownVoice, UnknownEmotion
+│   ├── UnknownModel             a model of another service's dialect
 │   ├── ForbiddenAddress         a webhook address the farm will not call
 │   ├── NotFound, MethodNotAllowed, LinkExpired, RangeNotSatisfiable
 │   ├── Unauthorized             no key or token, or one that does not work
@@ -153,6 +154,14 @@ class NotFound(RequestError):
     code = "not_found"
     status = 404
     title = "There is nothing here"
+
+
+class UnknownModel(RequestError):
+    """A dialect's call names a model there is not; `details["models"]` lists those there are."""
+
+    code = "model_not_found"
+    status = 404
+    title = "There is no such model"
 
 
 class MethodNotAllowed(RequestError):

@@ -10,7 +10,7 @@ from shared.connection import Scripts
 from shared.errors import FarmCrowded, IdempotencyConflict, NotFound, WrongState
 from shared.limits import Quota, Subject, dump_subjects, read_quotas, refuse
 from shared.records import Outlook, newest, pairs, read_each, read_job
-from shared.schemas import Job, JobRequest
+from shared.schemas import Dialect, Job, JobRequest
 from shared.states import JobStatus
 
 PRIORITY_RANKS = {"high": 0, "normal": 1, "low": 2}
@@ -56,8 +56,11 @@ class JobFilter:
     voice: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     batch: str | None = None
+    dialect: Dialect | None = None
 
     def matches(self, job: Job) -> bool:
+        if self.dialect and self.dialect != job.request.dialect:
+            return False
         if self.statuses and job.status not in self.statuses:
             return False
         if self.voice and self.voice not in (job.request.voice, job.request.alias):
