@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
@@ -107,26 +108,25 @@ def check_redis(url: str) -> list[Check]:
 
 def _check_sentinels(address: RedisAddress) -> Check:
     """Whether most sentinels answer and name a master, and the same one."""
-    masters, faults = set(), []
+    masters: set[str] = set()
+    faults: list[str] = []
     for host, port in address.hosts:
         client = Redis(
             host=host, port=port, decode_responses=True, **sentinel_options(address, 2.0)
         )
         try:
-            found = client.sentinel_get_master_addr_by_name(address.master)
-            masters.add(found)
+            found: Any = client.sentinel_get_master_addr_by_name(address.master)
+            masters.add(f"{found[0]}:{found[1]}" if found else "none")
         except RedisError as error:
             faults.append(f"{host}:{port} {_fault(error)[0]}")
         finally:
             client.close()
     n_answers = len(address.hosts) - len(faults)
-    named = ", ".join(f"{one[0]}:{one[1]}" if one else "none" for one in sorted(masters, key=str))
+    summary = f"{n_answers} of {len(address.hosts)} answer; master {' or '.join(sorted(masters))}"
     return Check(
         name="sentinels",
-        ok=n_answers * 2 > len(address.hosts) and len(masters) == 1 and None not in masters,
-        found="; ".join(
-            [f"{n_answers} of {len(address.hosts)} answer; master {named or 'none'}", *faults]
-        ),
+        ok=n_answers * 2 > len(address.hosts) and len(masters - {"none"}) == len(masters) == 1,
+        found="; ".join([summary, *faults]),
         mend="Start those that do not answer, list them all in TTSFARM_REDIS_URL, and give its "
         "master= the name of their 'sentinel monitor'.",
     )

@@ -18,6 +18,7 @@ import pytest
 from shared.connection import Scripts, connect
 from shared.presence import PresenceStore
 from tests.conftest import RedisServer, free_port, wait_until
+from tests.replicated import Replicated
 
 BIN = Path(sys.executable).parent
 TERMINAL = {"succeeded", "failed", "canceled", "expired"}
@@ -41,7 +42,7 @@ class Farm:
     """Processes of one farm on ports of their own; the tests may kill any of them."""
 
     directory: Path
-    redis: RedisServer
+    redis: RedisServer | Replicated
     env: dict[str, str] = field(default_factory=dict)
     api_port: int = field(default_factory=free_port)
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
