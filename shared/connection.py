@@ -5,6 +5,7 @@ Every script is safe to repeat, so a call that timed out is tried again without 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -57,18 +58,34 @@ def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3) -> Redis:
     }
     if address.master is None:
         return Redis(**address.place_options(), **options)
-    sentinels = cast(Any, Sentinel)(  # redis-py gives it no types
+    sentinels = cast(Any, Sentinels)(  # redis-py gives it no types
         address.hosts, sentinel_kwargs=sentinel_options(address, timeout_s), **options
     )
     return cast(Redis, sentinels.master_for(address.master))
+
+
+class Sentinels(Sentinel):
+    """redis-py's, for many threads.
+
+    Its own moves the sentinel that answered to the front of a list that all threads share; two
+    that do so at once can put one in another's place, and it is never asked again.
+    """
+
+    def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Where the master is; raises `MasterNotFoundError`."""
+        asked = copy(self)
+        asked.sentinels = list(self.sentinels)
+        found: tuple[str, int] = Sentinel.discover_master(asked, service_name)  # type: ignore[no-untyped-call]  # has no types
+        self.sentinels = asked.sentinels
+        return found
 
 
 def sentinel_options(address: RedisAddress, timeout_s: float) -> dict[str, Any]:
     """redis-py's arguments for a connection to a sentinel: one try, for there is another one."""
     return {
         **address.sentinel_options(),
-        "socket_timeout": min(1.0, timeout_s),
-        "socket_connect_timeout": min(1.0, timeout_s),
+        "socket_timeout": min(1.0, timeout_s / 2),
+        "socket_connect_timeout": min(1.0, timeout_s / 2),
         "retry": Retry(NoBackoff(), 0),
     }
 
@@ -127,7 +144,7 @@ class Scripts:
         """
         with state_store(), self.client.pipeline(transaction=False) as pipe:
             self._script(name)(keys=[self.prefix], args=list(args), client=pipe)
-            # WAIT waits for its own connection's writes alone. A script that is run again finds
+            # WAIT may wait for its own connection's writes alone. A script that is run again finds
             # its work done and writes nothing, so this write stands in for the first one.
             pipe.incr(self.key("replicated"))
             pipe.wait(replicas, REPLICA_WAIT_MS)
