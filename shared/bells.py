@@ -9,9 +9,11 @@ from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from kombu.transport import TRANSPORT_ALIASES
 
-from shared.connection import RedisError, sentinel_options
+from shared.connection import RedisError
 from shared.redis_address import parse_redis_url
+from shared.sentinels import sentinel_options
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -33,6 +35,7 @@ def celery_app(settings: Settings, *, main: str = "ttsfarm") -> Celery:
     app = Celery(main, broker=address.broker_url())
     sentinels: dict[str, Any] = {}
     if address.master:
+        TRANSPORT_ALIASES["sentinel"] = "shared.sentinels:Transport"
         sentinels["master_name"] = address.master
         sentinels["sentinel_kwargs"] = sentinel_options(address, SENTINEL_TIMEOUT_S)
     app.conf.update(

@@ -16,9 +16,10 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.sentinel import MasterNotFoundError
 
-from shared.connection import connect, sentinel_options
+from shared.connection import connect
 from shared.errors import FarmError
 from shared.redis_address import RedisAddress, parse_redis_url
+from shared.sentinels import sentinel_options
 from shared.settings import Settings
 from shared.storage import open_store
 

@@ -5,13 +5,12 @@ Every script is safe to repeat, so a call that timed out is tried again without 
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from copy import copy
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
 from redis import Redis
-from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
+from redis.backoff import ExponentialWithJitterBackoff
 from redis.commands.core import Script
 from redis.exceptions import (
     BusyLoadingError,
@@ -24,10 +23,10 @@ from redis.exceptions import (
     TimeoutError,
 )
 from redis.retry import Retry
-from redis.sentinel import Sentinel
 
 from shared.errors import NotReplicated, StateStoreFull, StateStoreUnavailable
-from shared.redis_address import RedisAddress, parse_redis_url
+from shared.redis_address import parse_redis_url
+from shared.sentinels import master_client
 
 PREFIX = "ttsfarm:"
 FULL = frozenset({"OOM", "MISCONF"})
@@ -58,36 +57,7 @@ def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3) -> Redis:
     }
     if address.master is None:
         return Redis(**address.place_options(), **options)
-    sentinels = cast(Any, Sentinels)(  # redis-py gives it no types
-        address.hosts, sentinel_kwargs=sentinel_options(address, timeout_s), **options
-    )
-    return cast(Redis, sentinels.master_for(address.master))
-
-
-class Sentinels(Sentinel):
-    """redis-py's, for many threads.
-
-    Its own moves the sentinel that answered to the front of a list that all threads share; two
-    that do so at once can put one in another's place, and it is never asked again.
-    """
-
-    def discover_master(self, service_name: str) -> tuple[str, int]:
-        """Where the master is; raises `MasterNotFoundError`."""
-        asked = copy(self)
-        asked.sentinels = list(self.sentinels)
-        found: tuple[str, int] = Sentinel.discover_master(asked, service_name)  # type: ignore[no-untyped-call]  # has no types
-        self.sentinels = asked.sentinels
-        return found
-
-
-def sentinel_options(address: RedisAddress, timeout_s: float) -> dict[str, Any]:
-    """redis-py's arguments for a connection to a sentinel: one try, for there is another one."""
-    return {
-        **address.sentinel_options(),
-        "socket_timeout": min(1.0, timeout_s / 2),
-        "socket_connect_timeout": min(1.0, timeout_s / 2),
-        "retry": Retry(NoBackoff(), 0),
-    }
+    return master_client(address, timeout_s, options)
 
 
 @contextmanager

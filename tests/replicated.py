@@ -6,8 +6,9 @@ from urllib.parse import quote
 from redis import Redis
 from redis.exceptions import RedisError
 
-from shared.connection import connect, sentinel_options
+from shared.connection import connect
 from shared.redis_address import parse_redis_url
+from shared.sentinels import sentinel_options
 from tests.certificates import Certificates
 from tests.conftest import RedisServer, wait_until
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from redis.exceptions import ConnectionError
 
 from shared.bells import DELIVER_QUEUE, Bells, celery_app
 from shared.checks import check_redis
@@ -184,6 +185,24 @@ def test_everything_follows_the_master_when_another_one_takes_over(tmp_path: Pat
         (sentinels, *_) = check_redis(farm.url)
         assert not sentinels.ok
         assert sentinels.found.startswith("1 of 3 answer")
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_master_without_replicas_is_left_since_another_may_be_master(
+    tmp_path: Path, certificates: Certificates, tls: bool
+) -> None:
+    farm = Replicated(tmp_path, replicas=0, tls=certificates if tls else None)
+    app = celery_app(Settings(redis_url=farm.url))
+    with running(farm), connect(farm.url, retries=1) as client:
+        with pytest.raises(ConnectionError, match="no replica"):
+            client.set("a", 1)
+        with pytest.raises(StateStoreUnavailable):
+            JobStore(Scripts(client)).submit(SUBMISSION)
+        with app.connection_for_write() as broker:
+            acknowledging = broker.default_channel.client.pipeline()
+            # Any other error would end a worker that acknowledges a bell.
+            with pytest.raises(broker.connection_errors, match="no replica"):
+                acknowledging.zrem("unacked_index", "a").execute()
 
 
 def test_sentinels_that_are_away_are_no_answer() -> None:

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from redis.exceptions import ConnectionError
 
 from shared.bells import celery_app
-from shared.connection import Sentinels
 from shared.redis_address import parse_redis_url
+from shared.sentinels import Sentinels
 from shared.settings import Settings
 
 SENTINELS = "sentinel://worker:p%40ss%2Fw%3Ard%3B@one,two:26380,[::1]:26381/2?master=farm"
