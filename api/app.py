@@ -80,7 +80,8 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
     store = open_store(settings)
     presence, deliveries = PresenceStore(scripts), DeliveryStore(scripts)
     slots = WaitSlots(settings.api_threads)
-    jobs, watcher = JobStore(scripts), Watcher(client)
+    jobs = JobStore(scripts, wait_replicas=settings.redis_wait_replicas)
+    watcher = Watcher(client)
     sources = Sources(
         jobs=jobs,
         work=WorkStore(scripts, settings),

@@ -18,6 +18,7 @@ FarmError
 │   └── WrongState               the job's state does not allow it
 ├── Unavailable                  the farm can not serve this now
 │   ├── StateStoreUnavailable    Redis
+│   ├── NotReplicated            too few replicas of Redis have a new job
 │   ├── ObjectStoreUnavailable   S3 or the local directory
 │   ├── StateStoreFull, ObjectStoreFull
 │   ├── TooManyStreams           as many callers listen as may
@@ -243,6 +244,13 @@ class StateStoreUnavailable(Unavailable):
 
     code = "state_store_unavailable"
     title = "Redis does not answer"
+
+
+class NotReplicated(Unavailable):
+    """Fewer replicas of Redis than `TTSFARM_REDIS_WAIT_REPLICAS` have the job; it may run yet."""
+
+    code = "not_replicated"
+    title = "Too few replicas of Redis have the job yet"
 
 
 class StateStoreFull(Unavailable):

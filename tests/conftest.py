@@ -71,20 +71,24 @@ class RedisServer:
     def url(self) -> str:
         return f"redis://{self.host}:{self.port}/0"
 
+    def flags(self) -> list[str]:
+        return [
+            *("--port", str(self.port), "--bind", self.host, "--save", ""),
+            *("--dir", str(self.directory), "--maxmemory-policy", "noeviction"),
+            *("--appendonly", "yes" if self.append_only else "no", "--protected-mode", "no"),
+        ]
+
     def start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        flags = ["--port", str(self.port), "--bind", self.host, "--save", ""]
-        flags += ["--dir", str(self.directory), "--maxmemory-policy", "noeviction"]
-        flags += ["--appendonly", "yes" if self.append_only else "no", "--protected-mode", "no"]
         log = (self.directory / "redis.log").open("ab")
         self.process = subprocess.Popen(
-            [*self.before, redis_binary(), *flags], stdout=log, stderr=log
+            [*self.before, redis_binary(), *self.flags()], stdout=log, stderr=log
         )
         log.close()
         wait_until(self.answers, 60)
 
     def answers(self) -> bool:
-        with Redis(self.host, self.port, socket_timeout=1) as client:
+        with connect(self.url, timeout_s=1, retries=0) as client:
             try:
                 return bool(client.ping())
             except (ConnectionError, TimeoutError):
