@@ -62,7 +62,7 @@ class Farm(Caller):
             self.add_worker(f"worker{i}")
         if courier:
             self.spawn("courier", "ttsfarm-worker", "run", "--courier")
-        wait_until(self.ready(workers), 60)
+        wait_until(self.ready(workers), 180)
 
     def add_worker(self, name: str) -> None:
         self.spawn(name, "ttsfarm-worker", "run")
