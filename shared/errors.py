@@ -8,6 +8,7 @@ FarmError
 │   ├── TextTooLong
 │   ├── UnsupportedMediaType
 │   ├── UnknownVoice, UnknownEmotion
+│   ├── UnknownModel             a model of another service's dialect
 │   ├── ForbiddenAddress         a webhook address the farm will not call
 │   ├── NotFound, MethodNotAllowed, LinkExpired, RangeNotSatisfiable
 │   ├── Unauthorized             no key or token, or one that does not work
@@ -17,9 +18,11 @@ FarmError
 │   └── WrongState               the job's state does not allow it
 ├── Unavailable                  the farm can not serve this now
 │   ├── StateStoreUnavailable    Redis
+│   ├── NotReplicated            too few replicas of Redis have a new job
 │   ├── ObjectStoreUnavailable   S3 or the local directory
 │   ├── StateStoreFull, ObjectStoreFull
 │   ├── TooManyStreams           as many callers listen as may
+│   ├── FarmCrowded              the job would wait for too long
 │   ├── NoVoiceReady             no worker has ever offered a voice
 │   └── EngineUnavailable        files or libraries of an engine are missing or unfit
 ├── SynthesisError               the text could not be spoken
@@ -154,6 +157,14 @@ class NotFound(RequestError):
     title = "There is nothing here"
 
 
+class UnknownModel(RequestError):
+    """A dialect's call names a model there is not; `details["models"]` lists those there are."""
+
+    code = "model_not_found"
+    status = 404
+    title = "There is no such model"
+
+
 class MethodNotAllowed(RequestError):
     """The address exists, the method does not."""
 
@@ -235,6 +246,13 @@ class StateStoreUnavailable(Unavailable):
     title = "Redis does not answer"
 
 
+class NotReplicated(Unavailable):
+    """Fewer replicas of Redis than `TTSFARM_REDIS_WAIT_REPLICAS` have the job; it may run yet."""
+
+    code = "not_replicated"
+    title = "Too few replicas of Redis have the job yet"
+
+
 class StateStoreFull(Unavailable):
     """Redis refuses writes: its memory or disk is full."""
 
@@ -261,6 +279,14 @@ class TooManyStreams(Unavailable):
 
     code = "too_many_streams"
     title = "Too many callers listen at once"
+
+
+class FarmCrowded(Unavailable):
+    """The job would wait for too long; `expected_wait_s` and `limit_s` say how long."""
+
+    code = "farm_crowded"
+    status = 429
+    title = "Too much work waits before this job"
 
 
 class NoVoiceReady(Unavailable):

@@ -1,5 +1,6 @@
 """Every setting of the farm, typed, read once from the environment (`TTSFARM_<NAME>`)."""
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -8,9 +9,9 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.problems import WrongSetting
+from shared.redis_address import parse_redis_url
 
 PREFIX = "TTSFARM_"
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class Settings(BaseSettings):
@@ -18,10 +19,22 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
+    secrets_dir: Path | None = Field(
+        default=None,
+        description="Directory of files that give what the environment does not, such as "
+        "`ttsfarm_redis_url`",
+    )
+
     # Where state and audio live
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
-        description="Redis with an append-only file; holds every job",
+        description="Redis with an append-only file; holds every job. `redis://`, `rediss://` for "
+        "TLS, `unix://` or `sentinel://`",
+    )
+    redis_wait_replicas: int = Field(
+        default=0,
+        ge=0,
+        description="Replicas of Redis that must have a new job before it is accepted",
     )
     storage: Literal["local", "s3"] = Field(
         default="local", description="Where audio is kept: a directory or an S3 store"
@@ -64,6 +77,10 @@ class Settings(BaseSettings):
         "one that is ready, Chinese first",
     )
     max_body_bytes: int = Field(default=4_000_000, ge=1000, description="Largest request body")
+    max_batch_inputs: int = Field(
+        default=10_000, ge=1, le=99_999, description="Most inputs of a batch"
+    )
+    max_batch_bytes: int = Field(default=64_000_000, ge=1000, description="Largest body of a batch")
     max_text_chars: int = Field(default=200_000, ge=1, description="Longest text of a job")
     interactive_chars: int = Field(
         default=300, ge=0, description="Texts up to this length go before long ones"
@@ -81,6 +98,11 @@ class Settings(BaseSettings):
         description="A listener that takes nothing, or for whom there is nothing, is cut off then",
     )
     max_wait_s: int = Field(default=60, ge=1, description="Longest long poll")
+    queue_wait_limit_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="A job expected to wait longer than this before it starts is refused; 0 never",
+    )
     synthesize_wait_s: int = Field(
         default=120, ge=1, description="How long the calls that answer with audio wait for it"
     )
@@ -165,6 +187,14 @@ class Settings(BaseSettings):
     grade: Literal["exact", "fast", "int8"] = Field(
         default="exact", description="Speed grade of the engine sambert"
     )
+    sambert_device: str = Field(
+        default="cpu",
+        pattern=r"^(cpu|cuda(:\d+)?)$",
+        description="Where the engine sambert computes: cpu, cuda or cuda:N",
+    )
+    sambert_half: Literal["bfloat16", "float16"] = Field(
+        default="bfloat16", description="16-bit type of its grade fast; float16 needs a GPU"
+    )
     cache_dir: Path = Field(
         default=Path("var/cache"), description="Where engines keep what they compile"
     )
@@ -197,6 +227,9 @@ class Settings(BaseSettings):
     max_memory_mb: int = Field(
         default=0, ge=0, description="A worker process above this restarts; 0 never"
     )
+    health_file: Path | None = Field(
+        default=None, description="A worker touches this file while it is ready and Redis answers"
+    )
     metrics_host: str = Field(default="127.0.0.1", description="Address of a worker's own metrics")
     metrics_port: int = Field(
         default=0, ge=0, le=65535, description="Port of a worker's own metrics; 0 is off"
@@ -226,16 +259,21 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis_url(cls, url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(REDIS_SCHEMES):
-            raise ValueError(f"should begin with one of {', '.join(REDIS_SCHEMES)}")
+        parse_redis_url(url.get_secret_value())
         return url
 
 
 @cache
 def settings() -> Settings:
-    """This process's settings; the first call reads the environment. Raises `WrongSetting`."""
+    """This process's settings; the first call reads the environment. Raises `WrongSetting`.
+
+    What the environment does not say is taken from the files of `TTSFARM_SECRETS_DIR`.
+    """
+    files = os.environ.get(f"{PREFIX}SECRETS_DIR") or None
+    if files and not Path(files).is_dir():
+        raise WrongSetting(f"{PREFIX}SECRETS_DIR: there is no directory {files}")
     try:
-        return Settings()
+        return Settings(_secrets_dir=files)
     except ValidationError as error:
         faults = [f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors()]
         raise WrongSetting("; ".join(faults)) from error

@@ -61,26 +61,34 @@ class RedisServer:
 
     def __init__(self, directory: Path, *, append_only: bool) -> None:
         self.port = free_port()
+        self.host = "127.0.0.1"
+        self.before: tuple[str, ...] = ()  # a command that runs it elsewhere
         self.directory = directory
         self.append_only = append_only
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.host}:{self.port}/0"
+
+    def flags(self) -> list[str]:
+        return [
+            *("--port", str(self.port), "--bind", self.host, "--save", ""),
+            *("--dir", str(self.directory), "--maxmemory-policy", "noeviction"),
+            *("--appendonly", "yes" if self.append_only else "no", "--protected-mode", "no"),
+        ]
 
     def start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        flags = ["--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        flags += ["--dir", str(self.directory), "--maxmemory-policy", "noeviction"]
-        flags += ["--appendonly", "yes" if self.append_only else "no"]
         log = (self.directory / "redis.log").open("ab")
-        self.process = subprocess.Popen([redis_binary(), *flags], stdout=log, stderr=log)
+        self.process = subprocess.Popen(
+            [*self.before, redis_binary(), *self.flags()], stdout=log, stderr=log
+        )
         log.close()
         wait_until(self.answers, 60)
 
     def answers(self) -> bool:
-        with Redis(port=self.port, socket_timeout=1) as client:
+        with connect(self.url, timeout_s=1, retries=0) as client:
             try:
                 return bool(client.ping())
             except (ConnectionError, TimeoutError):
