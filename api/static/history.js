@@ -7,7 +7,6 @@ const NAME = "ttsfarm.history";
 const MOST = 50;
 const EXCERPT = 120;
 const ENDED = new Set(["succeeded", "failed", "canceled", "expired", "gone"]);
-const SURE_MS = 4000;
 const ICONS = {
   play: "M4 2.5v11l9-5.5z",
   cancel: "M4 4h8v8H4z",
@@ -93,9 +92,10 @@ function button(name, entry, label = `history_${name}`) {
   }, icon(name));
 }
 
-// Asks once more on the button itself: deleting can not be undone.
+// Asks once more on the button itself, until it loses the focus: deleting can not be undone.
 function removal(entry) {
   const node = button("remove", entry, "history_delete");
+  const label = node.getAttribute("aria-label");
   node.addEventListener("click", (event) => {
     if (node.dataset.sure) return;
     event.stopImmediatePropagation();
@@ -103,8 +103,13 @@ function removal(entry) {
     node.classList.remove("icon");
     node.replaceChildren(t("remove_sure"));
     node.setAttribute("aria-label", `${t("remove_sure")} ${entry.text}`);
-    setTimeout(draw, SURE_MS);
   }, { capture: true });
+  node.addEventListener("blur", () => {
+    delete node.dataset.sure;
+    node.classList.add("icon");
+    node.replaceChildren(icon("remove"));
+    node.setAttribute("aria-label", label);
+  });
   return node;
 }
 

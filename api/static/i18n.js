@@ -181,6 +181,7 @@ const WORDS = {
   fault_forbidden_admin: ["此页需要有 admin、read 和 submit 权限的密钥：ttsfarm keys create --scope admin --scope read --scope submit", "This page needs a key with the scopes admin, read and submit: ttsfarm keys create --scope admin --scope read --scope submit"],
   fault_not_found: ["找不到它：可能已被删除或过期。", "It is not there any more: removed, or past its time."],
   fault_too_many_requests: ["已达到用量上限，请稍后再试。", "A limit of use is reached. Try again later."],
+  fault_farm_crowded: ["服务很忙，现在提交要等太久。请稍后再试。", "The farm is crowded: this would wait too long now. Try again later."],
   fault_text_too_long: ["文本太长。请分成几次提交。", "The text is too long. Split it into parts."],
   fault_body_too_large: ["提交的内容太大。请分成几次提交。", "This is too large. Split it into parts."],
   fault_unknown_voice: ["这个音色已不可用。请刷新页面后另选一个。", "This voice is not there any more. Reload the page and choose another."],

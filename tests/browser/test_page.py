@@ -78,6 +78,7 @@ def test_it_plays_while_it_renders_and_can_be_canceled_retried_and_deleted(
     view.speak(BOOK, voice="fake")
     view.until(f"document.getElementById('state').className === 'state running' && {PLAYED}")
     assert "playing while it is made" in view.text("#status")
+    view.until("document.getElementById('status').textContent.includes('done in about')")
     assert view.page.evaluate("document.getElementById('progress').value") < 1
     view.page.click("#cancel")
     view.wait_for_state("canceled")
