@@ -19,7 +19,7 @@ def speak(api: Any, text: str, s_per_char: float) -> None:
     api.submit(text)
     api.farm.plan(1, len(text))
     (claim,) = api.farm.claim()
-    api.farm.work.finish_segment(claim, result(claim), s_per_char * len(text))
+    api.farm.work.finish_segment(claim, result(claim), busy_s=s_per_char * len(text))
     api.farm.jobs.cancel("default", claim.job)
 
 
