@@ -8,10 +8,11 @@ TORCH  ?= torch==2.13.0
 BIN   := $(VENV)/bin
 FARM  := $(VENV)/.farm
 DEV   := $(VENV)/.dev
-COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --no-header --quiet --extra worker --extra embedded
+PIP_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --quiet
+COMPILE = $(PIP_COMPILE) --extra worker --extra embedded
 
-.PHONY: help up test check fmt bench bench-engine bench-text lock clean
+.PHONY: help up test check fmt bench bench-scale bench-engine bench-text lock lock-images wheels clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +36,9 @@ fmt: $(DEV) ## Format and mend what can be mended by itself
 bench: $(DEV) ## Measure the farm beside bare Celery; writes benchmarks/results
 	$(BIN)/python -m benchmarks $(ARGS)
 
+bench-scale: $(DEV) ## Measure books on 1 to 8 workers, greetings behind a book, memory
+	$(BIN)/python -m benchmarks.scale $(ARGS)
+
 bench-engine: $(DEV) ## Measure the Sambert-HifiGAN engine on voices made by script
 	$(BIN)/python -m benchmarks.engine $(ARGS)
 
@@ -46,6 +50,18 @@ lock: $(DEV) ## Choose the newest allowed versions again and write requirements/
 	echo "$(TORCH)" > $(VENV)/torch.in
 	$(COMPILE) --upgrade --extra dev --extra sambert --extra int8 --extra modelscope --no-emit-package torch \
 	  -o requirements/dev.txt -c requirements/farm.txt -c $(VENV)/torch.in pyproject.toml requirements/build.in
+	$(MAKE) lock-images
+
+lock-images: $(DEV) ## Write what the images are made of, from the versions of the two locks
+	echo "$(TORCH)" > $(VENV)/torch.in
+	$(PIP_COMPILE) -c requirements/farm.txt -o requirements/build.txt requirements/build.in
+	$(PIP_COMPILE) -c requirements/farm.txt --extra stream -o requirements/api.txt pyproject.toml
+	$(PIP_COMPILE) -c requirements/farm.txt --extra worker -o requirements/worker.txt pyproject.toml
+	$(PIP_COMPILE) -c requirements/dev.txt -c $(VENV)/torch.in --no-emit-package torch \
+	  --extra worker --extra sambert --extra int8 --extra hub -o requirements/sambert.txt pyproject.toml
+
+wheels: $(DEV) ## Check that every locked package has a wheel for Linux on arm64 and amd64
+	$(BIN)/python scripts/check_wheels.py
 
 clean: ## Remove what make made; jobs and audio under var/ stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -19,13 +19,16 @@ from api.metrics import ApiMetrics, FarmCollector
 from api.recordings import Recordings, Sources
 from api.routes.article import article
 from api.routes.audio import audio
+from api.routes.batches import batches
 from api.routes.captions import captions
 from api.routes.docs import docs
 from api.routes.events import events
 from api.routes.files import files
 from api.routes.health import health
 from api.routes.jobs import jobs as job_routes
+from api.routes.openai import openai
 from api.routes.queue import queue
+from api.routes.replicate import replicate
 from api.routes.voices import voices
 from api.routes.web import web
 from api.routes.webhooks import webhooks
@@ -33,6 +36,7 @@ from api.voices import VoiceDirectory, read_offer
 from api.waiting import WaitSlots
 from shared.addresses import AddressGuard, check_url
 from shared.aliases import AliasStore
+from shared.batches import BatchStore
 from shared.bells import BackgroundBells, celery_app
 from shared.cache import CacheStore
 from shared.connection import Scripts, connect
@@ -56,7 +60,8 @@ logger = logging.getLogger(__name__)
 REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
 ROUTES = (
-    job_routes, audio, captions, events, files, voices, queue, webhooks, health, article, docs, web
+    job_routes, batches, audio, captions, events, files, voices, queue, webhooks, health, article,
+    docs, web, openai, replicate,
 )  # fmt: skip
 # Asked every few seconds, or beside each page; logged only for who debugs.
 PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")
@@ -95,6 +100,7 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
         settings=settings,
         client=client,
         jobs=jobs,
+        batches=BatchStore(scripts),
         watcher=watcher,
         presence=presence,
         deliveries=deliveries,

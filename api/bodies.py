@@ -57,11 +57,14 @@ def drain(request: Request) -> None:
         left -= len(chunk)
 
 
+STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeats)
+
+
 def parse_json(data: bytes) -> dict[str, Any]:
     """The JSON object in `data`; raises `MalformedBody` with what is wrong and where."""
     text = _decode(data)
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeats)
+        value = STRICT.decode(text)
     except json.JSONDecodeError as error:
         raise MalformedBody(
             f"The body is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."

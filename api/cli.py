@@ -17,6 +17,7 @@ SETUP, UNREACHABLE, REFUSED, UNAVAILABLE = 1, 3, 4, 5
 COMMANDS = {
     "up": "api.commands.up",
     "say": "api.commands.say",
+    "batch": "api.commands.batch",
     "jobs": "api.commands.jobs",
     "status": "api.commands.jobs",
     "cancel": "api.commands.jobs",
@@ -25,6 +26,7 @@ COMMANDS = {
     "keys": "api.commands.keys",
     "doctor": "api.commands.doctor",
     "serve": "api.commands.serve",
+    "prepare-store": "api.commands.prepare_store",
 }
 
 

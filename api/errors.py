@@ -1,15 +1,17 @@
-"""The only place that makes error responses: RFC 9457 problem details, or the article's own form.
+"""The only place that makes error responses: RFC 9457 problem details, or a dialect's own form.
 
 A problem's `code` is stable; its `request_id` finds the line in the log.
 """
 
 import logging
+import re
 from typing import Any
 
-from flask import Flask, Response, current_app, g, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from api.bodies import drain
+from api.dialects.failures import openai_failure, told
 from api.quotas import note_quotas
 from shared.errors import (
     BodyTooLarge,
@@ -34,6 +36,8 @@ PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
 UNSHOWN = ("retry_after_s", "quotas")  # told in headers
 ARTICLE_PATHS = ("/api/", "/synthesize", "/download/")
+OPENAI_PATHS = re.compile(r"/v1/(audio/|models(/[^/]+)?/?\Z)")
+REPLICATE_PATHS = re.compile(r"/v1/(predictions|models/)")  # its clients show `detail` alone
 HTTP_ERRORS: dict[int, type[FarmError]] = {
     400: MalformedBody,
     404: NotFound,
@@ -53,6 +57,7 @@ CHINESE: dict[str, str] = {
     "method_not_allowed": "不支持该请求方法",
     "state_store_unavailable": "任务存储暂时不可用, 请稍后重试",
     "object_store_unavailable": "音频存储暂时不可用, 请稍后重试",
+    "farm_crowded": "排队任务过多, 请稍后重试",
     "no_voice_ready": "暂无可用的合成服务, 请稍后重试",
     "wait_timeout": "合成超时, 任务仍在进行",
 }
@@ -78,20 +83,29 @@ def _article_form(error: FarmError) -> tuple[dict[str, Any], int]:
         return {"code": 500, "msg": f"Synthesis failed: {error.message}"}, 500
     status = 400 if error.status == InvalidRequest.status else error.status
     message = CHINESE.get(error.code, error.message)
-    if faults := error.details.get("errors"):
-        message = "; ".join(fault["message"] for fault in faults)
+    if "errors" in error.details:
+        message = told(error)
     return {"code": status, "msg": message}, status
+
+
+def _problem_form(error: FarmError) -> tuple[dict[str, Any], int]:
+    problem = problem_of(error)
+    if REPLICATE_PATHS.match(request.path):
+        problem["detail"] = told(error)
+    return problem, error.status
 
 
 def answer(error: FarmError) -> Response:
     """The response for `error`, in the form the called path speaks."""
+    form = _problem_form
     if request.path.startswith(ARTICLE_PATHS):
-        body, status = _article_form(error)
-        response = jsonify(body)
-        response.status_code = status
-    else:
-        response = jsonify(problem_of(error))
-        response.status_code = error.status
+        form = _article_form
+    elif OPENAI_PATHS.match(request.path):
+        form = openai_failure
+    body, status = form(error)
+    response = jsonify(body)
+    response.status_code = status
+    if form is _problem_form:
         response.content_type = PROBLEM_TYPE
     if isinstance(error, RangeNotSatisfiable) and "size_bytes" in error.details:
         response.headers["Content-Range"] = f"bytes */{error.details['size_bytes']}"
@@ -118,7 +132,7 @@ def _answer_http_error(error: HTTPException) -> Response:
         message = f"There is nothing at {request.path[:200]!r}; /docs lists every call."
     if kind is BodyTooLarge:
         drain(request)
-        limit = current_app.config["MAX_CONTENT_LENGTH"]
+        limit = request.max_content_length
         message = f"The body is larger than {limit} bytes; split the text into several jobs."
     response = answer(kind(message))
     if allowed := getattr(error, "valid_methods", None):

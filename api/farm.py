@@ -9,6 +9,7 @@ from api.metrics import ApiMetrics
 from api.recordings import Recordings
 from api.voices import VoiceDirectory
 from api.waiting import WaitSlots
+from shared.batches import BatchStore
 from shared.bells import BackgroundBells
 from shared.deliveries import DeliveryStore
 from shared.jobs import JobStore
@@ -27,6 +28,7 @@ class Farm:
     settings: Settings
     client: Redis
     jobs: JobStore
+    batches: BatchStore
     watcher: Watcher
     presence: PresenceStore
     deliveries: DeliveryStore

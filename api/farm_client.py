@@ -5,18 +5,19 @@ Every call may be repeated safely, so a farm that restarts meanwhile goes unnoti
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Self, cast
+from typing import Any, BinaryIO, Self, cast
 from urllib.parse import quote, urlencode
 
 import urllib3
 from urllib3.exceptions import HTTPError, LocationValueError
 
-from shared.states import JOB_TERMINAL, JobStatus
+from shared.states import BATCH_TERMINAL, JOB_TERMINAL, BatchStatus, JobStatus
 
 CHUNK_BYTES = 64 * 1024
+BATCH_PATIENCE_S = 120  # ten thousand inputs take a farm a while
 # A farm that is just being restarted answers one of these, or nothing.
 PASSING = (502, 503)
 # Refusals of a stream that pass: no sound yet, too many listeners, Redis or the store away.
@@ -32,12 +33,15 @@ class FarmUnreachable(Exception):
 
 
 class FarmProblem(Exception):
-    """The farm refused a call. `message` says why and `code` is stable."""
+    """The farm refused a call. `message` says why, `code` is stable, `faults` are the inputs'."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(
+        self, status: int, code: str, message: str, faults: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
         self.status = status
         self.code = code
         self.message = message
+        self.faults = faults
         super().__init__(message)
 
 
@@ -52,7 +56,10 @@ class RemoteAudio:
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteJob:
-    """A job as the farm shows it; `segments_total` is None until the text is split."""
+    """A job as the farm shows it; `segments_total` is None until the text is split.
+
+    `position` is its place in the line; it starts in `starts_in_s` and is done in `done_in_s`.
+    """
 
     id: str
     status: JobStatus
@@ -65,6 +72,9 @@ class RemoteJob:
     total_ms: int | None
     audio: RemoteAudio | None
     error: str | None
+    position: int | None = None
+    starts_in_s: float | None = None
+    done_in_s: float | None = None
 
     @property
     def finished(self) -> bool:
@@ -74,6 +84,7 @@ class RemoteJob:
     def read(cls, view: Mapping[str, Any]) -> Self:
         """A job from the farm's job object."""
         audio, error, progress = view["audio"], view["error"], view["progress"]
+        queue = view.get("queue") or {}
         return cls(
             id=view["id"],
             status=JobStatus(view["status"]),
@@ -92,6 +103,42 @@ class RemoteJob:
             if audio
             else None,
             error=f"{error['message']} ({error['code']})" if error else None,
+            position=queue.get("position"),
+            starts_in_s=queue.get("eta_s"),
+            done_in_s=progress.get("eta_s"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteBatch:
+    """A batch as the farm shows it; `faults` are those of the inputs that were left out."""
+
+    id: str
+    status: BatchStatus
+    counts: Mapping[str, int]
+    audio_s: float
+    n_rejected: int
+    faults: Sequence[Mapping[str, Any]]
+
+    @property
+    def finished(self) -> bool:
+        return self.status in BATCH_TERMINAL
+
+    @property
+    def n_ended(self) -> int:
+        """How many of its jobs have ended, however they did."""
+        return self.counts["total"] - self.counts["queued"] - self.counts["running"]
+
+    @classmethod
+    def read(cls, view: Mapping[str, Any]) -> Self:
+        """A batch from the farm's batch object."""
+        return cls(
+            id=view["id"],
+            status=BatchStatus(view["status"]),
+            counts=view["counts"],
+            audio_s=view["audio_s"],
+            n_rejected=view["rejected"]["count"],
+            faults=view["rejected"]["errors"],
         )
 
 
@@ -156,6 +203,32 @@ class FarmClient:
         """Run what is missing of a failed, canceled or expired job."""
         return RemoteJob.read(self._json("POST", f"{_job_path(job_id)}/retry"))
 
+    def submit_batch(self, lines: BinaryIO, key: str) -> RemoteBatch:
+        """Submit a file of JSON lines; the same `key` and content answer the same batch."""
+        headers = {"Content-Type": "application/jsonl", "Idempotency-Key": key}
+        answer = self._json(
+            "POST", "/v1/batches", body=lines, headers=headers, longer_s=BATCH_PATIENCE_S
+        )
+        return RemoteBatch.read(answer)
+
+    def batch(self, batch_id: str, wait_s: int = 0) -> RemoteBatch:
+        """A batch; with `wait_s`, as soon as it has ended and at the latest after that time."""
+        query = f"?{urlencode({'wait': wait_s})}" if wait_s else ""
+        return RemoteBatch.read(
+            self._json("GET", f"{_batch_path(batch_id)}{query}", longer_s=wait_s)
+        )
+
+    def retry_batch(self, batch_id: str) -> RemoteBatch:
+        """Run a batch's failed, expired and canceled jobs again."""
+        query = urlencode({"status": "failed,expired,canceled"})
+        path = f"{_batch_path(batch_id)}/retry?{query}"
+        return RemoteBatch.read(self._json("POST", path, longer_s=BATCH_PATIENCE_S))
+
+    def results(self, batch_id: str, *, partial: bool = False) -> Iterator[bytes]:
+        """A batch's archive in chunks."""
+        query = "?partial=1" if partial else ""
+        return self._chunks(f"{_batch_path(batch_id)}/results.zip{query}")
+
     def voices(self) -> list[RemoteVoice]:
         """Every voice the farm knows."""
         return [
@@ -179,7 +252,10 @@ class FarmClient:
 
     def audio(self, job_id: str) -> Iterator[bytes]:
         """A finished job's audio in chunks."""
-        response = self._call("GET", f"{_job_path(job_id)}/audio", preload_content=False)
+        return self._chunks(f"{_job_path(job_id)}/audio")
+
+    def _chunks(self, path: str) -> Iterator[bytes]:
+        response = self._call("GET", path, preload_content=False)
         try:
             yield from response.stream(CHUNK_BYTES)
         except HTTPError as error:
@@ -282,6 +358,10 @@ def _job_path(job_id: str) -> str:
     return f"/v1/jobs/{quote(job_id, safe='')}"
 
 
+def _batch_path(batch_id: str) -> str:
+    return f"/v1/batches/{quote(batch_id, safe='')}"
+
+
 def _reason(error: HTTPError | LocationValueError) -> str:
     cause = getattr(error, "reason", None) or error
     return {
@@ -297,9 +377,10 @@ def _problem(response: urllib3.BaseHTTPResponse) -> FarmProblem:
     status = response.status
     try:
         fields = json.loads(response.data)
-        faults = [fault["message"] for fault in fields.get("errors") or []]
+        given = fields.get("errors") or []
+        faults = [fault["message"] for fault in given]
         message = fields.get("detail") or fields.get("title") or f"HTTP {status}"
         lines = faults if len(faults) == 1 else [message, *faults]
-        return FarmProblem(status, fields.get("code", ""), "\n  ".join(lines))
+        return FarmProblem(status, fields.get("code", ""), "\n  ".join(lines), given)
     except (ValueError, AttributeError, KeyError, TypeError):
         return FarmProblem(status, "", f"The farm answered with HTTP {status}.")

@@ -60,9 +60,9 @@ class ApiMetrics:
         self._requests.labels(method, route, str(status)).inc()
         self._latency.labels(method, route).observe(seconds)
 
-    def count_submit(self, voice: str, *, created: bool) -> None:
-        """Count one accepted submit."""
-        self._submitted.labels(voice, "created" if created else "repeated").inc()
+    def count_submit(self, voice: str, *, created: bool, n_jobs: int = 1) -> None:
+        """Count accepted submits."""
+        self._submitted.labels(voice, "created" if created else "repeated").inc(n_jobs)
 
 
 def _lane_families() -> dict[str, GaugeMetricFamily]:

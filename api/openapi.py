@@ -26,10 +26,13 @@ SECURITY = {
 }
 TAGS = {
     "jobs": "Text in, audio out",
+    "batches": "Many texts as one",
     "farm": "Voices, lanes and workers",
     "webhooks": "Deliveries and secrets",
     "health": "Probes and numbers",
     "article": "The calls of the article this farm grew from",
+    "openai": "For clients of OpenAI's speech; see docs/dialects.md",
+    "replicate": "For clients of Replicate; see docs/dialects.md",
 }
 
 

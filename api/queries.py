@@ -110,24 +110,48 @@ def read_limit(args: Mapping[str, str]) -> int:
     return int(given)
 
 
+def _cursor_faults(cursor: str | None) -> list[Fault]:
+    if cursor is None or CURSOR.match(cursor):
+        return []
+    expected = "must be the next_cursor of an earlier page"
+    return [Fault(field="cursor", given=describe("cursor", cursor), expected=expected)]
+
+
+def read_plain_page(args: Mapping[str, str]) -> tuple[str | None, int]:
+    """Cursor and limit of a list without filters; every fault is reported at once."""
+    limit, cursor = args.get("limit", str(PAGE_LIMIT)), args.get("cursor")
+    faults = _unknown(args, ("cursor", "limit"))
+    raise_faults(faults + _limit_faults(limit) + _cursor_faults(cursor))
+    return cursor, int(limit)
+
+
+def _status_faults(args: "MultiDict[str, str]") -> list[Fault]:
+    states = [status.value for status in JobStatus]
+    wrong = [name for name in _statuses(args) if name not in states]
+    expected = f"must be among {', '.join(states)}"
+    given = [describe("status", name) for name in wrong[:1]]
+    return [Fault(field="status", given=one, expected=expected) for one in given]
+
+
+def _statuses(args: "MultiDict[str, str]") -> list[str]:
+    return [name for value in args.getlist("status") for name in value.split(",")]
+
+
+def read_statuses(args: "MultiDict[str, str]") -> frozenset[JobStatus]:
+    """The job states of `?status=`, repeated or with commas; empty without it."""
+    raise_faults(_unknown(args, ("status",)) + _status_faults(args))
+    return frozenset(JobStatus(name) for name in _statuses(args))
+
+
 def read_page(args: "MultiDict[str, str]") -> PageQuery:
     """Which page of jobs is asked for; every fault is reported at once."""
-    faults = _unknown(args, ("cursor", "limit", "status", "voice", METADATA))
-    limit = args.get("limit", str(PAGE_LIMIT))
-    faults += _limit_faults(limit)
-    asked = [name for value in args.getlist("status") for name in value.split(",")]
-    states = [status.value for status in JobStatus]
-    if wrong := [name for name in asked if name not in states]:
-        expected = f"must be among {', '.join(states)}"
-        faults.append(Fault(field="status", given=describe("status", wrong[0]), expected=expected))
-    cursor = args.get("cursor")
-    if cursor is not None and not CURSOR.match(cursor):
-        expected = "must be the next_cursor of an earlier page"
-        faults.append(Fault(field="cursor", given=describe("cursor", cursor), expected=expected))
-    raise_faults(faults)
+    faults = _unknown(args, ("cursor", "limit", "status", "voice", "batch", METADATA))
+    limit, cursor = args.get("limit", str(PAGE_LIMIT)), args.get("cursor")
+    raise_faults(faults + _limit_faults(limit) + _status_faults(args) + _cursor_faults(cursor))
     only = JobFilter(
-        statuses=frozenset(JobStatus(name) for name in asked),
+        statuses=frozenset(JobStatus(name) for name in _statuses(args)),
         voice=args.get("voice"),
+        batch=args.get("batch"),
         metadata={k.removeprefix(METADATA): v for k, v in args.items() if k.startswith(METADATA)},
     )
     return PageQuery(cursor=cursor, limit=int(limit), only=only)

@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +15,8 @@ from shared.errors import FarmError, InvalidRequest, RequestError, TextTooLong, 
 from shared.formats import allowed_rates
 from shared.schemas import AudioFormat, JobRequest, Priority, Voice, WebhookEvent
 from shared.settings import Settings
+
+Body = TypeVar("Body", bound=BaseModel)
 
 DAY_S = 86_400
 MAX_METADATA = 16
@@ -107,7 +109,7 @@ class Asked:
 
 def describe(field: str, value: object) -> str:
     """What was given, short enough to show; a text only by its length."""
-    if isinstance(value, str) and field in ("text", "ssml"):
+    if isinstance(value, str) and field in ("text", "ssml", "input"):
         return f"{len(value)} characters"
     shown = repr(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
@@ -131,14 +133,25 @@ def raise_faults(faults: list[Fault]) -> None:
     )
 
 
-def _fault_of(detail: ErrorDetails) -> Fault:
+def _fault_of(detail: ErrorDetails, model: type[BaseModel]) -> Fault:
     path = ".".join(str(part)[:80] for part in detail["loc"])
     field = str(detail["loc"][0])
+    if detail["type"] == "missing":
+        return Fault(field=path, given="nothing", expected="must be given")
     if detail["type"] == "extra_forbidden":
-        expected = f"no such field; known are {', '.join(JobBody.model_fields)}"
+        expected = f"no such field; known are {', '.join(model.model_fields)}"
     else:
         expected = detail["msg"].replace("Input should be", "must be")
     return Fault(field=path, given=describe(field, detail["input"]), expected=expected)
+
+
+def parse_body(model: type[Body], raw: Mapping[str, Any]) -> Body:
+    """`raw` as `model`; every fault of its form is reported at once."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise_faults([_fault_of(detail, model) for detail in error.errors()])
+        raise InvalidRequest from error
 
 
 def check_text(text: str, max_chars: int, field: str = "text") -> Iterator[Fault]:
@@ -211,7 +224,8 @@ def _rate_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault(field="sample_rate", given=str(rate), expected=expected)
 
 
-def _metadata_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
+def metadata_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
+    """What is wrong with `metadata`."""
     pairs = values.get("metadata", {})
     if len(pairs) > MAX_METADATA:
         yield Fault(
@@ -227,7 +241,8 @@ def _metadata_faults(values: Mapping[str, Any]) -> Iterator[Fault]:
             yield Fault(field=field, given=describe("metadata", value), expected=expected)
 
 
-def _webhook_faults(values: Mapping[str, Any], rules: Rules) -> Iterator[Fault]:
+def webhook_faults(values: Mapping[str, Any], rules: Rules) -> Iterator[Fault]:
+    """What keeps the farm from calling `webhook_url`."""
     url = values.get("webhook_url")
     if url is None:
         return
@@ -242,7 +257,8 @@ def _webhook_faults(values: Mapping[str, Any], rules: Rules) -> Iterator[Fault]:
         )
 
 
-def _retention_faults(values: Mapping[str, Any], settings: Settings) -> Iterator[Fault]:
+def retention_faults(values: Mapping[str, Any], settings: Settings) -> Iterator[Fault]:
+    """Whether `retention_s` is longer than the store keeps anything."""
     kept_s, limit_s = values.get("retention_s"), settings.object_lifetime_days * DAY_S
     if kept_s is not None and kept_s > limit_s:
         expected = f"at most {limit_s}; the store removes audio after that"
@@ -259,11 +275,20 @@ def _type_faults(raw: Mapping[str, Any]) -> tuple[JobBody | None, list[Fault], s
     # A lone surrogate is a text's fault that is reported with its position.
     contents = {"text", "ssml"}
     told = [d for d in details if d["loc"][0] not in contents or d["type"] != "string_unicode"]
-    return None, [_fault_of(detail) for detail in told], wrong - contents
+    return None, [_fault_of(detail, JobBody) for detail in told], wrong - contents
 
 
 def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
     """What `raw`, a JSON object, asks for; raises one error that names every fault."""
+    asked, faults = examine(raw, rules)
+    raise_faults(faults)
+    if asked is None:
+        raise InvalidRequest
+    return asked
+
+
+def examine(raw: dict[str, Any], rules: Rules) -> tuple[Asked | None, list[Fault]]:
+    """What `raw` asks for, or None, and everything that is wrong with it."""
     body, faults, wrong = _type_faults(raw)
     defaults = {name: field.default for name, field in JobBody.model_fields.items()}
     values = {name: raw.get(name, default) for name, default in defaults.items()}
@@ -271,12 +296,13 @@ def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
     faults += _content_faults(sound, rules.settings)
     faults += _voice_faults(sound, rules)
     faults += _rate_faults(sound)
-    faults += _metadata_faults(sound)
-    faults += _webhook_faults(sound, rules)
-    faults += _retention_faults(sound, rules.settings)
-    raise_faults(faults)
-    if body is None:
-        raise InvalidRequest
+    faults += metadata_faults(sound)
+    faults += webhook_faults(sound, rules)
+    faults += retention_faults(sound, rules.settings)
+    return (_asked(raw, body, rules) if body and not faults else None), faults
+
+
+def _asked(raw: Mapping[str, Any], body: JobBody, rules: Rules) -> Asked:
     found = rules.find_voice(body.voice)
     voice = found.voice
     request = JobRequest(

@@ -1,6 +1,8 @@
 """A parsed request into the farm, and waiting for what comes of it."""
 
 import time
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from flask import g
 
@@ -8,7 +10,7 @@ from api.farm import Farm
 from api.guards import current_caller
 from api.quotas import note_quotas
 from api.requests import Asked, Rules
-from shared.errors import SynthesisError, WaitTimeout
+from shared.errors import SynthesisError, TextRefused, WaitTimeout
 from shared.jobs import Submission, Submitted
 from shared.schemas import Job
 from shared.states import JobStatus
@@ -35,6 +37,7 @@ def submit(farm: Farm, asked: Asked, key: str | None = None) -> Submitted:
             id_chosen=asked.id is not None,
             interactive=len(asked.text) <= farm.settings.interactive_chars,
             subjects=caller.subjects,
+            wait_limit_s=farm.settings.queue_wait_limit_s or None,
         )
     )
     g.job_id = submitted.job.id
@@ -45,22 +48,44 @@ def submit(farm: Farm, asked: Asked, key: str | None = None) -> Submitted:
     return submitted
 
 
-def wait_finished(farm: Farm, job: Job, wait_s: float) -> Job:
-    """The job as soon as it is in a terminal state, or as it is after `wait_s`.
+class Ending(Protocol):
+    """What comes to an end, seen at one moment."""
 
-    When too many callers wait already, or the process is about to end, it is the job as it is now.
+    @property
+    def finished(self) -> bool: ...
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def status(self) -> str: ...
+
+
+Seen = TypeVar("Seen", bound=Ending)
+
+
+def follow(farm: Farm, seen: Seen, wait_s: float, name: str, read: Callable[[], Seen]) -> Seen:
+    """What `read` answers as soon as it is finished, or after `wait_s`.
+
+    `name` is what the watcher knows it by. When too many callers wait already, or the process is
+    about to end, it is as it is now.
     """
     deadline = time.monotonic() + wait_s
-    if job.finished or wait_s <= 0:
-        return job
+    if seen.finished or wait_s <= 0:
+        return seen
     with farm.slots.try_hold() as may_wait:
-        while may_wait and not job.finished and not farm.stopping():
+        while may_wait and not seen.finished and not farm.stopping():
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 break
-            farm.watcher.wait(job.id, job.version, left_s)
-            job = farm.jobs.job(job.tenant, job.id)
-    return job
+            farm.watcher.wait(name, seen.version, left_s)
+            seen = read()
+    return seen
+
+
+def wait_finished(farm: Farm, job: Job, wait_s: float) -> Job:
+    """The job as soon as it is in a terminal state, or as it is after `wait_s`; see `follow`."""
+    return follow(farm, job, wait_s, job.id, lambda: farm.jobs.job(job.tenant, job.id))
 
 
 def finish_or_raise(farm: Farm, job: Job) -> Job:
@@ -71,5 +96,13 @@ def finish_or_raise(farm: Farm, job: Job) -> Job:
             f"The audio was not ready in time; the job goes on under /v1/jobs/{job.id}.", job=job.id
         )
     if job.status is not JobStatus.SUCCEEDED:
-        raise SynthesisError(job.error.message if job.error else f"The job is {job.status}.")
+        raise why_silent(job)
     return job
+
+
+def why_silent(job: Job) -> SynthesisError:
+    """Why a job that has ended has no audio."""
+    if job.error is None:
+        return SynthesisError(f"The job is {job.status}.")
+    kind = SynthesisError if job.error.retryable else TextRefused
+    return kind(job.error.message)

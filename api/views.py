@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from api.voices import Offer
+from shared.batch_views import BatchView
 from shared.deliveries import Delivery
 from shared.presence import LaneState, WorkerPresence
 from shared.states import DeliveryStatus
@@ -11,6 +12,11 @@ from shared.views import JobView, View, timestamp
 
 class JobList(View):
     jobs: list[JobView]
+    next_cursor: str | None = Field(description="Give it as cursor for the next page; null: last")
+
+
+class BatchList(View):
+    batches: list[BatchView]
     next_cursor: str | None = Field(description="Give it as cursor for the next page; null: last")
 
 
@@ -72,7 +78,8 @@ class TryView(View):
 
 class DeliveryView(View):
     id: str = Field(description="The webhook-id header of every try")
-    job: str
+    job: str | None = Field(description="What it is about: a job")
+    batch: str | None = Field(description="Or a batch")
     event: str
     job_status: str
     status: DeliveryStatus
@@ -123,7 +130,7 @@ class ProblemView(View):
     detail: str
     retryable: bool
     request_id: str | None
-    errors: list[dict[str, str]] | None = Field(
+    errors: list[dict[str, str | int | None]] | None = Field(
         default=None, description="Every fault: field, given, expected, message"
     )
 
@@ -193,6 +200,7 @@ def delivery_view(delivery: Delivery) -> DeliveryView:
     return DeliveryView(
         id=delivery.id,
         job=delivery.job,
+        batch=delivery.batch,
         event=delivery.event,
         job_status=delivery.job_status,
         status=delivery.status,

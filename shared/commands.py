@@ -10,7 +10,7 @@ from shared.problems import WrongSetting
 
 
 class Commands(click.Group):
-    """Commands by name, each an attribute of that name in the module given for it."""
+    """Commands by name, each an attribute of that name, with `_` for `-`, in its module."""
 
     def __init__(self, *args: Any, modules: Mapping[str, str], **options: Any) -> None:
         super().__init__(*args, **options)
@@ -24,7 +24,7 @@ class Commands(click.Group):
         module = self.modules.get(cmd_name)
         if module is None:
             return None
-        found = getattr(import_module(module), cmd_name)
+        found = getattr(import_module(module), cmd_name.replace("-", "_"))
         if not isinstance(found, click.Command):
             raise TypeError(f"{module}.{cmd_name} is no command")
         return found

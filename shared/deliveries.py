@@ -41,7 +41,8 @@ class Delivery:
     """
 
     id: str
-    job: str
+    job: str | None  # what it is about: a job
+    batch: str | None  # or a batch
     tenant: str
     event: str
     url: str
@@ -217,7 +218,8 @@ def _delivery(row: list[str], tries: list[str]) -> Delivery:
     attempts = int(fields["attempts"])
     return Delivery(
         id=fields["id"],
-        job=fields["job"],
+        job=fields.get("job"),
+        batch=fields.get("batch"),
         tenant=fields["tenant"],
         event=fields["event"],
         url=fields["url"],

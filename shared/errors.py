@@ -8,6 +8,7 @@ FarmError
 │   ├── TextTooLong
 │   ├── UnsupportedMediaType
 │   ├── UnknownVoice, UnknownEmotion
+│   ├── UnknownModel             a model of another service's dialect
 │   ├── ForbiddenAddress         a webhook address the farm will not call
 │   ├── NotFound, MethodNotAllowed, LinkExpired, RangeNotSatisfiable
 │   ├── Unauthorized             no key or token, or one that does not work
@@ -21,6 +22,7 @@ FarmError
 │   ├── ObjectStoreUnavailable   S3 or the local directory
 │   ├── StateStoreFull, ObjectStoreFull
 │   ├── TooManyStreams           as many callers listen as may
+│   ├── FarmCrowded              the job would wait for too long
 │   ├── NoVoiceReady             no worker has ever offered a voice
 │   └── EngineUnavailable        files or libraries of an engine are missing or unfit
 ├── SynthesisError               the text could not be spoken
@@ -155,6 +157,14 @@ class NotFound(RequestError):
     title = "There is nothing here"
 
 
+class UnknownModel(RequestError):
+    """A dialect's call names a model there is not; `details["models"]` lists those there are."""
+
+    code = "model_not_found"
+    status = 404
+    title = "There is no such model"
+
+
 class MethodNotAllowed(RequestError):
     """The address exists, the method does not."""
 
@@ -269,6 +279,14 @@ class TooManyStreams(Unavailable):
 
     code = "too_many_streams"
     title = "Too many callers listen at once"
+
+
+class FarmCrowded(Unavailable):
+    """The job would wait for too long; `expected_wait_s` and `limit_s` say how long."""
+
+    code = "farm_crowded"
+    status = 429
+    title = "Too much work waits before this job"
 
 
 class NoVoiceReady(Unavailable):

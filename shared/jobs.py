@@ -1,19 +1,19 @@
 """JobStore: what callers do with jobs. One method a transition, each one Lua script."""
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.connection import Scripts, state_store
-from shared.errors import IdempotencyConflict, NotFound, WrongState
+from shared.connection import Scripts
+from shared.errors import FarmCrowded, IdempotencyConflict, NotFound, WrongState
 from shared.limits import Quota, Subject, dump_subjects, read_quotas, refuse
-from shared.records import pairs, read_job
-from shared.schemas import Job, JobRequest
+from shared.records import Outlook, newest, pairs, read_each, read_job
+from shared.schemas import Dialect, Job, JobRequest
 from shared.states import JobStatus
 
 PRIORITY_RANKS = {"high": 0, "normal": 1, "low": 2}
-PAGE_SCAN = 100  # records read at once while a filtered list looks for matches
 SCAN_LIMIT = 2000  # records one page looks through; a rare match is then on a later page
 
 
@@ -23,7 +23,8 @@ class Submission:
 
     `fingerprint` is a digest of the whole request: the same key with another digest is refused.
     A chosen id is not free again at once when its job is removed. `subjects` are those the job is
-    counted for, with their limits; without any it is counted for its tenant.
+    counted for, with their limits; without any it is counted for its tenant. A job that would wait
+    for longer than `wait_limit_s` is refused; None lets every job in.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Submission:
     interactive: bool = True
     id_chosen: bool = False
     subjects: tuple[Subject, ...] = ()
+    wait_limit_s: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +55,12 @@ class JobFilter:
     statuses: frozenset[JobStatus] = frozenset()
     voice: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
+    batch: str | None = None
+    dialect: Dialect | None = None
 
     def matches(self, job: Job) -> bool:
+        if self.dialect and self.dialect != job.request.dialect:
+            return False
         if self.statuses and job.status not in self.statuses:
             return False
         if self.voice and self.voice not in (job.request.voice, job.request.alias):
@@ -71,9 +77,20 @@ class Page:
 
 
 def _read(answer: Sequence[Any]) -> Job:
-    """A job from what the scripts answer: its place in the queue or -1, then field, value, ..."""
-    position, *record = answer
-    return read_job(pairs(record), position if position > 0 else None)
+    """A job from what `job_record` in lib/line.lua answers."""
+    position, starts_in_ms, done_in_ms, *record = answer
+    return read_job(pairs(record), Outlook.read(position, starts_in_ms, done_in_ms))
+
+
+def crowded(wait_s: float, limit_s: float) -> FarmCrowded:
+    """Says what the wait would be, what the limit is and when it may be worth asking again."""
+    return FarmCrowded(
+        f"The job would wait about {wait_s:.0f} s before it starts, over the limit of "
+        f"{limit_s:g} s; send it again later",
+        expected_wait_s=round(wait_s, 1),
+        limit_s=limit_s,
+        retry_after_s=max(1, math.ceil(wait_s - limit_s)),
+    )
 
 
 class JobStore:
@@ -88,11 +105,13 @@ class JobStore:
 
         Raises `IdempotencyConflict` when that one had another body, or the id belonged to a job
         that was removed lately; `TooManyRequests` or `TextTooLong` when a limit leaves no room;
-        `NotReplicated` when too few replicas have it, though it may run.
+        `FarmCrowded` when the job would wait for too long; `NotReplicated` when too few replicas
+        have it, though it may run.
         """
         request = submission.request
         bulk = request.priority == "low" or not submission.interactive
         deadline_ms = request.deadline_s * 1000 if request.deadline_s else ""
+        limit_s = submission.wait_limit_s
         outcome, job_id, used, *record = self._write(
             "submit",
             submission.id,
@@ -111,10 +130,13 @@ class JobStore:
             ",".join(request.webhook_events),
             int(submission.id_chosen),
             dump_subjects(submission.subjects, submission.tenant),
+            "" if limit_s is None else limit_s * 1000,
         )
         quotas = read_quotas(used)
         if outcome == "full":
             refuse(quotas[0], len(submission.text))
+        if outcome == "crowded":
+            raise crowded(record[0] / 1000, limit_s or 0.0)
         if outcome == "conflict":
             raise IdempotencyConflict(
                 "This idempotency key or id was used before with another body; "
@@ -138,35 +160,25 @@ class JobStore:
     ) -> Page:
         """Jobs newest first, starting after `cursor`."""
         found: list[Job] = []
-        last: Job | None = None
-        for n_seen, job in enumerate(self._newest(tenant, cursor)):
-            if last and (len(found) == limit or n_seen == SCAN_LIMIT):
-                return Page(jobs=tuple(found), next_cursor=f"{last.created_ms}.{last.id}")
+        after = None
+        for n_seen, (job, place) in enumerate(self._newest(tenant, cursor, only.batch)):
+            if after and (len(found) == limit or n_seen == SCAN_LIMIT):
+                return Page(jobs=tuple(found), next_cursor=after)
             if only.matches(job):
                 found.append(job)
-            last = job
+            after = f"{place}.{job.id}"
         return Page(jobs=tuple(found), next_cursor=None)
 
-    def _newest(self, tenant: str, cursor: str | None) -> Iterator[Job]:
-        index, client = self._scripts.key("jobs", tenant), self._scripts.client
-        ceiling, _, after = (cursor or "+inf.").partition(".")
-        start = 0
-        while True:
-            with state_store():
-                rows = client.zrevrangebyscore(
-                    index, ceiling, "-inf", start=start, num=PAGE_SCAN, withscores=True
-                )
-                pipe = client.pipeline(transaction=False)
-                for job_id, _score in rows:
-                    pipe.hgetall(self._scripts.key("job", job_id))
-                records = pipe.execute()
-            for (job_id, score), record in zip(rows, records, strict=True):
-                seen = after and f"{score:.0f}" == ceiling and job_id >= after
-                if record and not seen:
-                    yield read_job(record)
-            if len(rows) < PAGE_SCAN:
-                return
-            start += PAGE_SCAN
+    def _newest(
+        self, tenant: str, cursor: str | None, batch: str | None
+    ) -> Iterator[tuple[Job, int]]:
+        key = self._scripts.key
+        index = key("batch", "jobs", batch, tenant) if batch else key("jobs", tenant)
+        for rows in newest(self._scripts, index, cursor):
+            records = read_each(self._scripts, [key("job", job_id) for job_id, _ in rows])
+            for (_, place), record in zip(rows, records, strict=True):
+                if record:
+                    yield read_job(record), place
 
     def cancel(self, tenant: str, job_id: str) -> Job:
         """Cancel an active job; a canceled one stays as it is, another ended one is refused."""
@@ -192,7 +204,7 @@ class JobStore:
         """Remove a job's record now and its objects within moments; cancels it first."""
         self._change("delete", tenant, job_id)
 
-    def _write(self, script: str, *args: str | int) -> Any:
+    def _write(self, script: str, *args: str | float) -> Any:
         if self._wait_replicas:
             return self._scripts.replicated(self._wait_replicas, script, *args)
         return self._scripts(script, *args)

@@ -41,7 +41,19 @@ class Links:
 
     def job(self, job_id: str) -> str:
         """The job's own address."""
-        return f"{self._base}/v1/jobs/{quote(job_id, safe='')}"
+        return self.address(f"/v1/jobs/{quote(job_id, safe='')}")
+
+    def address(self, path: str) -> str:
+        """The address of a path of this farm."""
+        return self._base + path
+
+    def batch(self, batch_id: str) -> str:
+        """The batch's own address."""
+        return f"{self._base}/v1/batches/{quote(batch_id, safe='')}"
+
+    def jobs_of(self, batch_id: str) -> str:
+        """The list of a batch's jobs."""
+        return f"{self._base}/v1/jobs?{urlencode({'batch': batch_id})}"
 
     def audio(self, job: Job) -> str | None:
         """A link that downloads the job's audio, or None while there is none."""

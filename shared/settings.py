@@ -1,5 +1,6 @@
 """Every setting of the farm, typed, read once from the environment (`TTSFARM_<NAME>`)."""
 
+import os
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,12 @@ class Settings(BaseSettings):
     """Read from the environment; a value that does not fit is refused at start with its name."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    secrets_dir: Path | None = Field(
+        default=None,
+        description="Directory of files that give what the environment does not, such as "
+        "`ttsfarm_redis_url`",
+    )
 
     # Where state and audio live
     redis_url: SecretStr = Field(
@@ -70,6 +77,10 @@ class Settings(BaseSettings):
         "one that is ready, Chinese first",
     )
     max_body_bytes: int = Field(default=4_000_000, ge=1000, description="Largest request body")
+    max_batch_inputs: int = Field(
+        default=10_000, ge=1, le=99_999, description="Most inputs of a batch"
+    )
+    max_batch_bytes: int = Field(default=64_000_000, ge=1000, description="Largest body of a batch")
     max_text_chars: int = Field(default=200_000, ge=1, description="Longest text of a job")
     interactive_chars: int = Field(
         default=300, ge=0, description="Texts up to this length go before long ones"
@@ -87,6 +98,11 @@ class Settings(BaseSettings):
         description="A listener that takes nothing, or for whom there is nothing, is cut off then",
     )
     max_wait_s: int = Field(default=60, ge=1, description="Longest long poll")
+    queue_wait_limit_s: float = Field(
+        default=0.0,
+        ge=0,
+        description="A job expected to wait longer than this before it starts is refused; 0 never",
+    )
     synthesize_wait_s: int = Field(
         default=120, ge=1, description="How long the calls that answer with audio wait for it"
     )
@@ -171,6 +187,14 @@ class Settings(BaseSettings):
     grade: Literal["exact", "fast", "int8"] = Field(
         default="exact", description="Speed grade of the engine sambert"
     )
+    sambert_device: str = Field(
+        default="cpu",
+        pattern=r"^(cpu|cuda(:\d+)?)$",
+        description="Where the engine sambert computes: cpu, cuda or cuda:N",
+    )
+    sambert_half: Literal["bfloat16", "float16"] = Field(
+        default="bfloat16", description="16-bit type of its grade fast; float16 needs a GPU"
+    )
     cache_dir: Path = Field(
         default=Path("var/cache"), description="Where engines keep what they compile"
     )
@@ -202,6 +226,9 @@ class Settings(BaseSettings):
     )
     max_memory_mb: int = Field(
         default=0, ge=0, description="A worker process above this restarts; 0 never"
+    )
+    health_file: Path | None = Field(
+        default=None, description="A worker touches this file while it is ready and Redis answers"
     )
     metrics_host: str = Field(default="127.0.0.1", description="Address of a worker's own metrics")
     metrics_port: int = Field(
@@ -238,9 +265,15 @@ class Settings(BaseSettings):
 
 @cache
 def settings() -> Settings:
-    """This process's settings; the first call reads the environment. Raises `WrongSetting`."""
+    """This process's settings; the first call reads the environment. Raises `WrongSetting`.
+
+    What the environment does not say is taken from the files of `TTSFARM_SECRETS_DIR`.
+    """
+    files = os.environ.get(f"{PREFIX}SECRETS_DIR") or None
+    if files and not Path(files).is_dir():
+        raise WrongSetting(f"{PREFIX}SECRETS_DIR: there is no directory {files}")
     try:
-        return Settings()
+        return Settings(_secrets_dir=files)
     except ValidationError as error:
         faults = [f"{PREFIX}{str(one['loc'][0]).upper()}: {one['msg']}" for one in error.errors()]
         raise WrongSetting("; ".join(faults)) from error

@@ -18,6 +18,19 @@ JOB_TERMINAL = frozenset(
 JOB_ACTIVE = frozenset(JobStatus) - JOB_TERMINAL
 
 
+class BatchStatus(StrEnum):
+    """`completed` means that every job has ended, however it did."""
+
+    STORING = "storing"  # not accepted yet
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    CANCELED = "canceled"
+
+
+BATCH_TERMINAL = frozenset({BatchStatus.COMPLETED, BatchStatus.CANCELED})
+
+
 class UnitKind(StrEnum):
     """A unit is one claimable piece of a job: its plan, a segment, or its assembly."""
 

@@ -110,7 +110,8 @@ class _Pool(PoolManager):
         return super().urlopen(method, url, redirect, **kw)
 
 
-def _pool() -> PoolManager:
+def pool() -> PoolManager:
+    """Connections with bounded waits."""
     return _Pool(
         timeout=Timeout(connect=CONNECT_TIMEOUT_S, read=READ_TIMEOUT_S),
         maxsize=16,
@@ -126,15 +127,22 @@ def _pool() -> PoolManager:
     )
 
 
-def _client(settings: Settings, endpoint: str) -> Minio:
+def split_endpoint(settings: Settings, endpoint: str) -> tuple[str, bool]:
+    """Host with port, and whether to speak TLS to it."""
     scheme, _, host = endpoint.rpartition("://")
+    return host, scheme == "https" if scheme else settings.s3_secure
+
+
+def client_of(settings: Settings, endpoint: str) -> Minio:
+    """A client of the store at `endpoint`, with the settings' keys."""
+    host, secure = split_endpoint(settings, endpoint)
     return Minio(
         host,
         access_key=settings.s3_access_key.get_secret_value(),
         secret_key=settings.s3_secret_key.get_secret_value(),
         region=settings.s3_region,
-        secure=scheme == "https" if scheme else settings.s3_secure,
-        http_client=_pool(),
+        secure=secure,
+        http_client=pool(),
     )
 
 
@@ -145,8 +153,8 @@ class S3Store:
         self._bucket = settings.s3_bucket
         self._region = settings.s3_region
         self._lifetime_days = settings.object_lifetime_days
-        self._client = _client(settings, settings.s3_endpoint)
-        self._linker = _client(settings, settings.s3_public_endpoint or settings.s3_endpoint)
+        self._client = client_of(settings, settings.s3_endpoint)
+        self._linker = client_of(settings, settings.s3_public_endpoint or settings.s3_endpoint)
 
     def ensure(self) -> None:
         with _s3():

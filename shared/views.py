@@ -24,10 +24,15 @@ class ProgressView(View):
     segments_done: int
     segments_total: int | None = Field(description="null until the text is split")
     audio_s: float = Field(description="Seconds of audio made so far")
+    eta_s: float | None = Field(
+        description="Expected seconds until the job is done; null: unknown, or it has ended"
+    )
 
 
 class QueueView(View):
-    position: int | None = Field(description="Jobs of this lane that came before it; null: unknown")
+    position: int | None = Field(
+        description="Its place among the lane's jobs not started; 1 is next"
+    )
     eta_s: float | None = Field(description="Expected seconds until it starts; null: unknown")
 
 
@@ -104,10 +109,14 @@ class JobView(View):
     request: SpeechView = Field(description="How it is spoken, defaults filled in; never the text")
     characters: int
     metadata: dict[str, str]
+    batch: str | None = Field(description="The batch it came with; null: none")
+    name: str | None = Field(description="Its name in that batch")
     created_at: str
     started_at: str | None
     finished_at: str | None
-    expires_at: str | None = Field(description="When the record and its audio are removed")
+    expires_at: str | None = Field(
+        description="When the record and its audio are removed; null: with its batch"
+    )
     links: LinksView
 
 
@@ -121,6 +130,10 @@ def timestamp(ms: int | None) -> str | None:
 
 def _since(start_ms: int, end_ms: int | None) -> int | None:
     return None if end_ms is None else max(0, end_ms - start_ms)
+
+
+def _seconds(ms: int | None) -> float | None:
+    return None if ms is None else round(ms / 1000, 1)
 
 
 def _timing(job: Job) -> TimingView:
@@ -181,8 +194,11 @@ def job_view(job: Job, links: Links) -> dict[str, Any]:
             segments_done=job.segments_done,
             segments_total=job.segments_total,
             audio_s=job.audio_ms / 1000,
+            eta_s=_seconds(job.done_in_ms),
         ),
-        queue=QueueView(position=job.position, eta_s=None) if waiting else None,
+        queue=QueueView(position=job.position, eta_s=_seconds(job.starts_in_ms))
+        if waiting
+        else None,
         audio=_audio(job, links),
         captions=_captions(job, here),
         timing=_timing(job),
@@ -191,6 +207,8 @@ def job_view(job: Job, links: Links) -> dict[str, Any]:
         request=_speech(job),
         characters=job.n_chars,
         metadata=dict(job.request.metadata),
+        batch=job.batch,
+        name=job.name,
         created_at=timestamp(job.created_ms) or "",
         started_at=timestamp(job.started_ms),
         finished_at=timestamp(job.finished_ms),

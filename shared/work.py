@@ -118,8 +118,14 @@ class WorkStore:
         )
         return Finish(outcome)
 
-    def finish_segment(self, claim: Claim, result: SegmentResult, digest: str = "") -> Finish:
-        """Report a segment whose audio is in the store; with its digest, others may use it too."""
+    def finish_segment(
+        self, claim: Claim, result: SegmentResult, digest: str = "", busy_s: float | None = None
+    ) -> Finish:
+        """Report a segment whose audio is in the store; with its digest, others may use it too.
+
+        `busy_s` is the worker's time it took, synthesis or not; expected waits are made of it.
+        """
+        busy_ms = result.synthesis_ms if busy_s is None else busy_s * 1000
         outcome = self._scripts(
             "finish_segment",
             claim.job,
@@ -128,13 +134,20 @@ class WorkStore:
             _dump(result.dump()),
             digest,
             self._cached_ms,
+            busy_ms,
         )
         return Finish(outcome)
 
     def finish_assembly(
-        self, claim: Claim, audio: AudioResult, captions: CaptionsResult | None = None
+        self,
+        claim: Claim,
+        audio: AudioResult,
+        captions: CaptionsResult | None = None,
+        busy_s: float = 0.0,
     ) -> tuple[Finish, float]:
         """Report a job whose audio, and captions if it has any, are in the store.
+
+        `busy_s` is the worker's time it took.
 
         Answers also the seconds from submit to the first segment's audio.
         """
@@ -145,6 +158,8 @@ class WorkStore:
             _dump(audio.dump()),
             audio.duration_ms,
             _dump(captions.dump()) if captions else "",
+            audio.format,
+            busy_s * 1000,
         )
         return Finish(outcome), first_audio_ms / 1000
 

@@ -61,25 +61,29 @@ class RedisServer:
 
     def __init__(self, directory: Path, *, append_only: bool) -> None:
         self.port = free_port()
+        self.host = "127.0.0.1"
+        self.before: tuple[str, ...] = ()  # a command that runs it elsewhere
         self.directory = directory
         self.append_only = append_only
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"redis://127.0.0.1:{self.port}/0"
+        return f"redis://{self.host}:{self.port}/0"
 
     def flags(self) -> list[str]:
         return [
-            *("--port", str(self.port), "--bind", "127.0.0.1", "--save", ""),
+            *("--port", str(self.port), "--bind", self.host, "--save", ""),
             *("--dir", str(self.directory), "--maxmemory-policy", "noeviction"),
-            *("--appendonly", "yes" if self.append_only else "no"),
+            *("--appendonly", "yes" if self.append_only else "no", "--protected-mode", "no"),
         ]
 
     def start(self) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
         log = (self.directory / "redis.log").open("ab")
-        self.process = subprocess.Popen([redis_binary(), *self.flags()], stdout=log, stderr=log)
+        self.process = subprocess.Popen(
+            [*self.before, redis_binary(), *self.flags()], stdout=log, stderr=log
+        )
         log.close()
         wait_until(self.answers, 60)
 

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from worker.engine.sambert.compiled import CompiledLoops
+from worker.engine.sambert.device import find_device
 from worker.engine.sambert.eager import EagerLoops
 from worker.engine.sambert.folder import find_voices
 from worker.engine.sambert.options import SambertOptions
@@ -19,7 +21,9 @@ from worker.types import Utterance
 GOLDEN = Path(__file__).parent / "golden"
 VARIANTS = ("plain", "nsf", "se_nsf_global", "causal_nomask")
 NSF_VARIANTS = ("nsf", "se_nsf_global")
-LOOPS = {"compiled": CompiledLoops, "eager": EagerLoops}
+# How a voice may run. On a machine without a CUDA GPU the third is not collected, since nothing
+# of it but the device's name could be tested there.
+RUNS = ("compiled", "eager", *(["cuda"] if torch.cuda.is_available() else []))
 
 ACOUSTIC_LIMIT = 2e-5
 F0_LIMIT_HZ = 1e-3
@@ -73,9 +77,12 @@ def references(variant: str) -> tuple[Reference, ...]:
 
 
 @cache
-def voice(variant: str, loops: str = "compiled", chunk_frames: int = 400) -> SambertVoice:
+def voice(variant: str, run: str = "compiled", chunk_frames: int = 400) -> SambertVoice:
     files = find_voices(GOLDEN / variant / "model")[0]
-    return SambertVoice(files, SambertOptions(chunk_frames=chunk_frames), LOOPS[loops]())
+    device = find_device("cuda" if run == "cuda" else "cpu")
+    loops = CompiledLoops() if run == "compiled" else EagerLoops(device)
+    options = SambertOptions(chunk_frames=chunk_frames, device=device.type)
+    return SambertVoice(files, options, loops)
 
 
 def worst(found: NDArray[Any], expected: NDArray[Any]) -> float:

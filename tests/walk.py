@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from shared.batches import BatchStore
 from shared.cache import CacheStore
 from shared.connection import Scripts
 from shared.jobs import JobStore, Submission
@@ -30,6 +31,7 @@ class Farm:
     def __init__(self, scripts: Scripts, settings: Settings) -> None:
         self.scripts = scripts
         self.jobs = JobStore(scripts)
+        self.batches = BatchStore(scripts)
         self.work = WorkStore(scripts, settings)
         self.repair = RepairStore(scripts, settings)
         self.presence = PresenceStore(scripts)
@@ -44,6 +46,7 @@ class Farm:
         interactive: bool = True,
         key: str | None = None,
         id_chosen: bool = False,
+        wait_limit_s: float | None = None,
         **request: object,
     ) -> str:
         asked = replace(JobRequest(voice="fake"), **request)  # type: ignore[arg-type]
@@ -56,6 +59,7 @@ class Farm:
             idempotency_key=key,
             interactive=interactive,
             id_chosen=id_chosen,
+            wait_limit_s=wait_limit_s,
         )
         return self.jobs.submit(submission).job.id
 

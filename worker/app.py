@@ -19,6 +19,7 @@ from typing import Any
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 
+from shared.batches import BatchStore
 from shared.bells import DELIVER_QUEUE, DELIVER_TASK, WORK_TASK, Bells, celery_app, lane_queue
 from shared.cache import CacheStore
 from shared.connection import Scripts, connect
@@ -33,7 +34,7 @@ from shared.repair import RepairStore
 from shared.settings import Settings, settings
 from shared.storage import open_store
 from shared.work import WorkStore
-from worker.delivering import deliver_due
+from worker.delivering import Subjects, deliver_due
 from worker.heartbeat import Heartbeat
 from worker.keeper import COURIERS, JANITOR_INTERVAL_S, Keeper, Loop, Stores
 from worker.metrics import WorkerMetrics
@@ -46,6 +47,7 @@ from worker.voices import Voices
 log = logging.getLogger(__name__)
 
 LIFECYCLE_INTERVAL_S = 3600.0
+HEALTH_INTERVAL_S = 2.0
 STALL_S = 30.0  # work is due, nobody asks for it: the bell line is broken, start anew
 FLAGS = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
@@ -77,22 +79,26 @@ def start(voices: Sequence[str] | None = None, courier: bool = False) -> None:
 
 
 def _prepare_courier(app: Celery, farm: Settings, name: str) -> list[str]:
-    pulse, scripts = Pulse(), Scripts(_connect(farm))
+    pulse, scripts = Pulse(farm.health_file), Scripts(_connect(farm))
     keys = FarmKeys(scripts)
     links = Links(farm, keys.link_secret(), open_store(farm))
     deliveries = DeliveryStore(scripts, Schedule.of(farm))
-    jobs, stopping = JobStore(scripts), pulse.stopping.is_set
+    subjects = Subjects(jobs=JobStore(scripts), batches=BatchStore(scripts))
+    stopping = pulse.stopping.is_set
 
     @app.task(name=DELIVER_TASK)  # type: ignore[untyped-decorator]  # celery has no types
     def deliver() -> int:
-        return deliver_due(deliveries, jobs, links, keys, farm, stopping)
+        return deliver_due(deliveries, subjects, links, keys, farm, stopping)
 
-    _watch_parent(_keeper_loops(app, farm, name), pulse)
+    loops = _keeper_loops(app, farm, name)
+    # A courier announces no voice: that its deliveries can be counted is its sign of health.
+    loops.append(Loop("health", HEALTH_INTERVAL_S, lambda: _show_health(deliveries, pulse)))
+    _watch_parent(loops, pulse)
     return ["--pool", "threads", "--concurrency", str(COURIERS), "-Q", DELIVER_QUEUE]
 
 
 def _prepare_renderer(app: Celery, farm: Settings, name: str) -> list[str]:
-    pulse, lanes = Pulse(), offered_names(farm)
+    pulse, lanes = Pulse(farm.health_file), offered_names(farm)
     bench = _Child(app=app, farm=farm, name=name, pulse=pulse)
 
     @app.task(name=WORK_TASK)  # type: ignore[untyped-decorator]  # celery has no types
@@ -112,6 +118,11 @@ def _prepare_renderer(app: Celery, farm: Settings, name: str) -> list[str]:
     return flags
 
 
+def _show_health(deliveries: DeliveryStore, pulse: Pulse) -> None:
+    deliveries.counts()
+    pulse.healthy()
+
+
 def _connect(farm: Settings) -> Any:
     return connect(farm.redis_url.get_secret_value())
 
@@ -123,6 +134,7 @@ def _keeper_loops(app: Celery, farm: Settings, name: str) -> list[Loop]:
         cache=CacheStore(scripts, farm),
         presence=PresenceStore(scripts),
         deliveries=DeliveryStore(scripts, Schedule.of(farm)),
+        batches=BatchStore(scripts),
         storage=storage,
         bells=Bells(app),
     )

@@ -6,6 +6,7 @@ import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from time import monotonic, time
 
 from shared.errors import FarmError
@@ -18,6 +19,14 @@ from worker.pulse import Pulse
 log = logging.getLogger(__name__)
 
 ANNOUNCE_EVERY_S = 2.0
+
+
+@dataclass
+class _Hold:
+    """Claims held together, by job and unit, and when they are given up."""
+
+    claims: dict[tuple[str, str], Claim]
+    give_up_s: float
 
 
 class Heartbeat:
@@ -41,9 +50,8 @@ class Heartbeat:
         self._every_s = min(ANNOUNCE_EVERY_S, lease_s / 4)
         self._started_ms = int(time() * 1000)
         self._lock = threading.Lock()
-        self._held: dict[tuple[str, str], Claim] = {}
+        self._holds: list[_Hold] = []  # the last one is what is worked on now
         self._lost: set[tuple[str, str, int]] = set()
-        self._give_up_s = 0.0
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
@@ -60,30 +68,37 @@ class Heartbeat:
 
     @contextmanager
     def holding(self, claims: Sequence[Claim], limit_s: float) -> Iterator[None]:
-        """Keep the leases of `claims` inside this block, for `limit_s` at most."""
+        """Keep the leases of `claims` inside this block, for `limit_s` at most.
+
+        Such blocks may stand in one another; the outer one's leases are kept too.
+        """
         give_up_s = monotonic() + limit_s
         with self._lock:
-            self._held = {(claim.job, claim.unit): claim for claim in claims}
-            self._lost.clear()
-            self._give_up_s = give_up_s
+            if not self._holds:
+                self._lost.clear()
+            self._holds.append(
+                _Hold({(claim.job, claim.unit): claim for claim in claims}, give_up_s)
+            )
         self._pulse.holds_until(give_up_s)
         try:
             yield
         finally:
             with self._lock:
-                self._held.clear()
-            self._pulse.holds_until(0.0)
+                self._holds.pop()
+                outer_s = self._holds[-1].give_up_s if self._holds else 0.0
+            self._pulse.holds_until(outer_s)
             self._pulse.asked()
 
     def unsettled(self) -> list[Claim]:
-        """What is held and not reported yet."""
+        """What the innermost block holds and has not reported yet."""
         with self._lock:
-            return list(self._held.values())
+            return list(self._holds[-1].claims.values()) if self._holds else []
 
     def reported(self, claim: Claim) -> None:
         """`claim` is settled: its lease is no longer ours to keep."""
         with self._lock:
-            self._held.pop((claim.job, claim.unit), None)
+            for hold in self._holds:
+                hold.claims.pop((claim.job, claim.unit), None)
 
     def lost(self, claim: Claim) -> bool:
         """Whether the farm has taken `claim` away: canceled, deleted or given to another."""
@@ -96,10 +111,13 @@ class Heartbeat:
 
     def _beat(self) -> None:
         with self._lock:
-            held = list(self._held.values()) if monotonic() < self._give_up_s else []
+            now_s = monotonic()
+            live = [hold.claims.values() for hold in self._holds if now_s < hold.give_up_s]
+            held = [claim for claims in live for claim in claims]
         try:
             gone = self._work.beat(held)
             self._presence.announce(self._describe(held))
+            self._pulse.healthy()
         except FarmError as error:
             log.warning("no beat: %s", error.message, extra={"action": "beat"})
             return

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
 
+from shared.batches import BatchStore
 from shared.bells import Bells
 from shared.cache import CacheStore
 from shared.deliveries import DeliveryStore
@@ -24,6 +25,7 @@ SLEEP_AFTER_FAULT_S = 1.0
 JANITOR_INTERVAL_S = 2.0
 POSTPONE_S = 60.0
 CLEAR_ROUNDS = 20  # batches of garbage one step takes; the lead lasts no longer
+BATCH_STEPS = 5  # of the batches whose senders or callers broke off, a round
 COURIERS = 8  # deliveries one courier process sends at once
 
 
@@ -71,6 +73,7 @@ class Stores:
     cache: CacheStore
     presence: PresenceStore
     deliveries: DeliveryStore
+    batches: BatchStore
     storage: ObjectStore
     bells: Bells
 
@@ -106,6 +109,7 @@ class Keeper:
         lost = 0 if patient else self._stores.repair.expire_leases()
         self._stores.repair.release_retries()
         expired, removed = self._stores.repair.expire_jobs()
+        self._stores.batches.work_off(BATCH_STEPS)
         if lost or expired or removed:
             log.info(
                 "%d leases ended, %d jobs expired, %d removed",

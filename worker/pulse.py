@@ -5,8 +5,12 @@ with it; each value is one aligned word. Times are seconds of the
 machine's monotonic clock, which both processes read alike.
 """
 
+import logging
 from multiprocessing.sharedctypes import RawValue
+from pathlib import Path
 from time import monotonic, sleep
+
+log = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 0.05
 
@@ -32,9 +36,13 @@ class Stop:
 
 
 class Pulse:
-    """When the child last asked for work, until when it may hang, and whether it shall stop."""
+    """When the child last asked for work, until when it may hang, and whether it shall stop.
 
-    def __init__(self) -> None:
+    `health_file` is the sign that a health check from outside looks at.
+    """
+
+    def __init__(self, health_file: Path | None = None) -> None:
+        self._health_file = health_file
         self._asked_s = RawValue("d", monotonic())
         self._give_up_s = RawValue("d", 0.0)
         self._child_pid = RawValue("q", 0)
@@ -65,3 +73,12 @@ class Pulse:
     def idle_s(self, now_s: float) -> float:
         """How long the child has neither asked for work nor worked."""
         return 0.0 if self._give_up_s.value else float(now_s - self._asked_s.value)
+
+    def healthy(self) -> None:
+        """This worker is ready and Redis answers: leave a sign of it, with the time."""
+        if self._health_file is None:
+            return
+        try:
+            self._health_file.touch()
+        except OSError as error:  # no reason to stop working
+            log.warning("no sign of health: %s", error, extra={"action": "beat"})

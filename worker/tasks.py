@@ -18,6 +18,7 @@ from time import monotonic
 from typing import TypeVar
 
 from shared.audio.encode import decode_segment, encode_segment
+from shared.audio.wave import TimingRows
 from shared.bells import Bells
 from shared.captions import CAPTION_TYPES
 from shared.errors import (
@@ -49,15 +50,19 @@ from worker.heartbeat import Heartbeat
 from worker.keeper import missing_bells
 from worker.metrics import WorkerMetrics
 from worker.pulse import Pulse
+from worker.reading import read_ahead
 from worker.scratch import scratch
 from worker.types import Wave
 from worker.voices import Voices
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Stored = tuple[Wave, TimingRows]  # a segment as the store has it
 
-PLAN_CHUNK = 200  # segments stored by one script; the first chunk is small, so speech starts soon
+PLAN_CHUNK = 100  # segments stored by one script; the first chunk is small, so speech starts soon
 FIRST_CHUNK = 8
+MEANWHILE = 4  # claims between two parts of a plan: a greeting's three and one of the book
+MEANWHILE_S = 900.0  # a plan that takes longer must not run into the limit for want of time
 WHOLE_JOB_LIMIT_S = 3600.0  # planning or assembling the longest book
 STORE_PATIENCE_S = 30.0  # how long a finished render waits for the object store to come back
 FRESH_SEGMENTS = 16
@@ -93,6 +98,8 @@ class Bench:
         self._t = tools
         self._store_patience_s = store_patience_s
         self._store_is_away = True  # until it has answered once
+        self._free_since_s = monotonic()  # what came since is the cost of the next report
+        self._planning = False
         self._fresh: dict[str, bytes] = {}  # a short job is assembled where it was rendered
         self._handlers: dict[UnitKind, Callable[[str, Sequence[Claim]], None]] = {
             UnitKind.PLAN: self._plan,
@@ -106,7 +113,8 @@ class Bench:
         Answers how many units were done.
         """
         t, n_done = self._t, 0
-        limit = monotonic() + t.settings.drain_s
+        self._free_since_s = monotonic()
+        limit = self._free_since_s + t.settings.drain_s
         batch_size = t.voices.engine(voice).batch_size
         while not t.pulse.stopping.is_set() and self._store_answers():
             t.pulse.asked()
@@ -170,7 +178,7 @@ class Bench:
             voice=self._t.voices.voice(voice),
             symbols=self._t.voices.engine(voice).takes_symbols,
         )
-        total, chunk = 0, list[SegmentSpec]()
+        total, chunk, alone_s = 0, list[SegmentSpec](), monotonic() + MEANWHILE_S
         for spec in planned.segments():
             self._t.voices.voice(spec.voice)  # refuses what this worker could not speak
             chunk.append(spec)
@@ -180,6 +188,8 @@ class Bench:
                     return
                 chunk = []
                 self._call_help(voice)
+                if monotonic() < alone_s:
+                    self._meanwhile(voice, claim)
         digests = self._digests(claim, chunk)
         done = self._report(
             claim,
@@ -211,6 +221,34 @@ class Bench:
 
     def _caches(self, claim: Claim) -> bool:
         return claim.request.cache and self._t.settings.cache_limit_bytes > 0
+
+    def _meanwhile(self, voice: str, plan: Claim) -> None:
+        """Do a little due work between two parts of a long plan: a segment of it, greetings first.
+
+        Neither the book's first audio nor a greeting then waits for the rest of the plan.
+        """
+        if self._planning:
+            return  # a plan within a plan is not interrupted
+        self._planning = True
+        try:
+            for _ in range(MEANWHILE):
+                if self._t.pulse.stopping.is_set():
+                    return
+                claims = self._t.work.claim(self._t.worker, voice)
+                if not claims:
+                    return
+                self._perform(voice, claims)
+                if claims[0].job == plan.job:
+                    return
+        except (StateStoreUnavailable, StateStoreFull) as error:
+            log.info("no work between: %s", error.message)
+        finally:
+            self._planning = False
+
+    def _busy_s(self) -> float:
+        """This worker's time since it last asked, which goes to what is reported now."""
+        since_s, self._free_since_s = self._free_since_s, monotonic()
+        return self._free_since_s - since_s
 
     def _call_help(self, voice: str) -> None:
         """Ring for the workers that could take a share of what is due now."""
@@ -262,17 +300,18 @@ class Bench:
             synthesis_ms=round(synthesis_s * 1000),
             worker=self._t.worker,
         )
-        self._report(claim, lambda: self._t.work.finish_segment(claim, result, digest))
+        busy_s = self._busy_s()
+        self._report(claim, lambda: self._t.work.finish_segment(claim, result, digest, busy_s))
 
     def _assemble(self, voice: str, claims: Sequence[Claim]) -> None:
         (claim,) = claims
         t = self._t
         audio, captions = self._joined(claim)
-        first_audio_s = 0.0
+        first_audio_s, busy_s = 0.0, self._busy_s()
 
         def finish() -> Finish:
             nonlocal first_audio_s
-            outcome, first_audio_s = t.work.finish_assembly(claim, audio, captions)
+            outcome, first_audio_s = t.work.finish_assembly(claim, audio, captions, busy_s)
             return outcome
 
         done = self._report(claim, finish)
@@ -308,13 +347,15 @@ class Bench:
         self, claim: Claim, captions: CaptionWriter | None
     ) -> Iterator[tuple[SegmentSpec, Wave]]:
         n_read = 0
-        for spec, result in self._t.work.results(claim.job, claim.segments_total):
-            n_read += 1
-            self._check_on(claim)
-            wave, rows = decode_segment(self._segment(claim, spec.index, result.key))
-            if captions:
-                captions.add(spec, wave, rows)
-            yield spec, wave
+        results = self._t.work.results(claim.job, claim.segments_total)
+        with read_ahead(results, lambda one: self._stored(claim, one[1].key)) as stored:
+            for (spec, result), read in stored:
+                n_read += 1
+                self._check_on(claim)
+                wave, rows = self._present(claim, spec.index, result.key, read)
+                if captions:
+                    captions.add(spec, wave, rows)
+                yield spec, wave
         if n_read != claim.segments_total:
             raise HandedBack("the job was deleted, or not all its segments are done")
 
@@ -322,13 +363,17 @@ class Bench:
         if self._t.pulse.stopping.is_set() or self._t.heartbeat.lost(claim):
             raise HandedBack("this worker stops, or the job was canceled")
 
-    def _segment(self, claim: Claim, index: int, key: str) -> bytes:
-        """A finished segment's object, from this worker's memory if it made it just now."""
-        fresh = self._fresh.get(key)
-        if fresh is not None:
-            return fresh
+    def _stored(self, claim: Claim, key: str) -> Stored:
+        """A finished segment, from this worker's memory if it made it just now."""
+        data = self._fresh.get(key)
+        if data is None:
+            data = self._patiently(claim, lambda: b"".join(self._t.storage.read(key)))
+        return decode_segment(data)
+
+    def _present(self, claim: Claim, index: int, key: str, read: Callable[[], Stored]) -> Stored:
+        """What was read; when its object is gone, the segment is rendered again."""
         try:
-            return self._patiently(claim, lambda: b"".join(self._t.storage.read(key)))
+            return read()
         except ObjectMissing as error:
             missing = [(index, key), *self._missing(claim, index + 1)]
             log.warning("gone from the store, rendering again: %d segments", len(missing))

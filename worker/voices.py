@@ -42,7 +42,7 @@ def _sambert(settings: Settings) -> Engine:
         )
     try:
         from worker.engine.sambert.engine import SambertEngine
-        from worker.engine.sambert.grades import Grade
+        from worker.engine.sambert.grades import Grade, Half
         from worker.engine.sambert.options import SambertOptions
     except ImportError as error:
         raise _without(error, "sambert") from error
@@ -53,6 +53,8 @@ def _sambert(settings: Settings) -> Engine:
             grade=Grade(settings.grade),
             threads=settings.threads,
             cache_dir=settings.cache_dir,
+            device=settings.sambert_device,
+            half=Half(settings.sambert_half),
         )
     )
 

@@ -5,6 +5,7 @@ goes on with the same job.
 """
 
 import hashlib
+import math
 import secrets
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import click
 
 from api.commands.listen import listen
 from api.commands.options import client_of, farm_url
+from api.commands.output import try_writing, whole_file
 from api.farm_client import (
     FarmClient,
     FarmProblem,
@@ -135,7 +137,7 @@ def _target(output: Path, format_: str | None) -> _Output:
         )
     if not output.parent.is_dir():
         raise click.UsageError(f"The folder {output.parent} does not exist. Make it first.")
-    _try_writing(output)
+    try_writing(output)
     return _Output(path=output, format=format_ or ending)
 
 
@@ -171,16 +173,52 @@ def _follow(client: FarmClient, job: RemoteJob) -> RemoteJob:
     with (
         _going_on(job),
         click.progressbar(
-            length=BAR_STEPS, label="Speaking", file=sys.stderr, hidden=not watched
+            length=BAR_STEPS,
+            file=sys.stderr,
+            hidden=not watched,
+            show_eta=False,  # the farm knows better
+            item_show_func=_outlook,
         ) as bar,
     ):
         while not job.finished:
-            bar.label = "Joining " if job.segments_done == job.segments_total else "Speaking"
+            bar.label, bar.current_item = _stage(job), job
             bar.update(_steps(job) - bar.pos)
+            bar.render_progress()  # also when only the line has moved
             job = client.job(job.id, wait_s=1 if watched else WAIT_S)
+        bar.current_item = job
         if job.audio:
             bar.update(BAR_STEPS - bar.pos)
     return job
+
+
+def _stage(job: RemoteJob) -> str:
+    if job.status is JobStatus.QUEUED:
+        return "Waiting "
+    return "Joining " if job.segments_done == job.segments_total else "Speaking"
+
+
+def _outlook(job: RemoteJob | None) -> str | None:
+    """What stands behind the bar: the place in the line, and when the farm expects to be done."""
+    if job is None or job.finished:
+        return None
+    told = [f"number {job.position} in line"] if job.position else []
+    if job.starts_in_s is not None and job.status is JobStatus.QUEUED:
+        told.append(f"starts in {_span(job.starts_in_s)}")
+    if job.done_in_s is not None:
+        told.append(f"done in {_span(job.done_in_s)}")
+    return ", ".join(told) or None
+
+
+def _span(seconds: float) -> str:
+    """A time a person reads at a glance.
+
+    >>> _span(8.2), _span(130), _span(7500)
+    ('9 s', '2 min', '2 h 5 min')
+    """
+    if seconds < 60:
+        return f"{math.ceil(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _steps(job: RemoteJob) -> int:
@@ -194,7 +232,7 @@ def _save(client: FarmClient, job: RemoteJob, target: _Output) -> None:
     if target.path is None:
         _copy(client, job, sys.stdout.buffer)
         return
-    with _whole(target.path) as file:
+    with whole_file(target.path) as file:
         _copy(client, job, file)
     _tell(job, target)
 
@@ -214,35 +252,3 @@ def _copy(client: FarmClient, job: RemoteJob, file: BinaryIO) -> None:
         file.write(chunk)
     if job.audio is not None and digest.hexdigest() != job.audio.sha256:
         raise FarmUnreachable("The download is not what the farm made. Run the command again.")
-
-
-def _try_writing(path: Path) -> None:
-    """Find out before the farm has spoken a book that it can not be kept."""
-    part = _part(path)
-    try:
-        part.touch()
-        part.unlink()
-    except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _part(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
-
-
-def _unwritable(path: Path, error: OSError) -> click.ClickException:
-    return click.ClickException(f"{path} can not be written: {error.strerror}.")
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes `path`'s name when the block ends well, and is gone when it does not."""
-    part = _part(path)
-    try:
-        with part.open("wb") as file:
-            yield file
-        part.replace(path)
-    except OSError as error:
-        raise _unwritable(path, error) from error
-    finally:
-        part.unlink(missing_ok=True)

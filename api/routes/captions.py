@@ -10,6 +10,7 @@ from api.routes.audio import finished_audio
 from shared.captions import CAPTION_TYPES, rendered
 from shared.errors import InvalidRequest, NotFound, ObjectMissing, WrongState
 from shared.schemas import CaptionsResult, Job
+from shared.tenants import Scope
 
 captions = Blueprint("captions", __name__)
 
@@ -38,6 +39,7 @@ def wants_words() -> bool:
     Operation(
         summary="The captions of a succeeded job, as srt, vtt, lrc or json",
         tag="jobs",
+        scope=Scope.READ,
         answers={200: "*/*", 304: None},
         parameters={
             "query:words": {

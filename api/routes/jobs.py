@@ -11,6 +11,7 @@ from api.submission import rules_of, submit, wait_finished
 from api.views import JobList
 from shared.errors import (
     BodyTooLarge,
+    FarmCrowded,
     ForbiddenAddress,
     IdempotencyConflict,
     InvalidRequest,
@@ -58,6 +59,7 @@ WAIT = {"type": "number", "minimum": 0, "description": "Seconds to wait for the 
             MalformedBody,
             UnsupportedMediaType,
             IdempotencyConflict,
+            FarmCrowded,
             NoVoiceReady,
         ),
     )

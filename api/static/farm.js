@@ -86,7 +86,10 @@ function showJob(job) {
   $("progress").hidden = job.status !== "queued" && job.status !== "running";
   if (total) $("progress").value = done / total;
   else $("progress").removeAttribute("value");
-  say(STATES[job.status] + (total ? ` ${done}/${total}` : ""));
+  const left_s = job.progress.eta_s === null ? null : Math.ceil(job.progress.eta_s);
+  const place = job.queue && job.queue.position ? ` #${job.queue.position}` : "";
+  const eta = left_s === null ? "" : ` · 约 ${left_s} 秒 · about ${left_s} s`;
+  say(STATES[job.status] + place + (total ? ` ${done}/${total}` : "") + eta);
 }
 
 // EventSource can not send a key, so the events are read from a plain answer.

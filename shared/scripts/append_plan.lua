@@ -11,22 +11,28 @@ if not plan then return refusal end
 
 local specs = job_key(job.id, "specs")
 
+-- What an earlier attempt stored under this name counts no more.
+local function forget(unit, old)
+  let_go(job, unit, old)
+  undo(job, unit, old)
+  redis.call("HINCRBY", job_key(job.id), "planned_chars", 0 - old.c)
+end
+
 local function store(unit, spec, n_chars, digest)
   local old = load_unit(job.id, unit)
   local u = {a = old and old.a or 0, e = 0, l = 0, c = n_chars, k = digest ~= "" and digest or nil}
   if old then
-    let_go(job, unit, old)
-    undo(job, unit, old)
+    forget(unit, old)
     drop_due(job.voice, job.class, job.tenant, job.id .. "|" .. unit)
   end
   redis.call("HSET", specs, unit, spec)
+  redis.call("HINCRBY", job_key(job.id), "planned_chars", n_chars)
   if not hit(job, unit, u) then push_due(job, unit, u) end
 end
 
 local function remove(unit)
   local old = load_unit(job.id, unit)
-  let_go(job, unit, old)
-  undo(job, unit, old)
+  forget(unit, old)
   redis.call("HDEL", specs, unit)
   redis.call("HDEL", job_key(job.id, "units"), unit)
   drop_due(job.voice, job.class, job.tenant, job.id .. "|" .. unit)
@@ -47,8 +53,11 @@ if total then
   plan.s = "done"
   save_unit(job.id, "plan", plan)
   let_go(job, "plan")
+  leave_line(job)
   redis.call("HSET", job_key(job.id), "segments_total", total, "substitutions", ARGV[4])
+  join_line(job) -- now that the plan says what is left
   job.segments_total = total
+  post(job, "logs")
   make_assembly_due(job)
 end
 if total or news then touch(job) end

@@ -13,7 +13,7 @@ local worker, voice, limit, lease_ms = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonu
 local INTERACTIVE_SHARE = 4 -- of five claims, when both classes wait
 local BULK_PATIENCE_MS = 30000
 local SETTLED_AT_ONCE = 50 -- segments finished or parked by one call
-local turn_key = P .. "lane:" .. voice .. ":turn"
+local turn_key = P .. "lane:" .. voice .. ":turn" -- HASH claims: interactive ones in a row, bulk_ms
 local now = now_ms()
 
 local function matter(job, unit)
@@ -42,12 +42,30 @@ local function answered_before()
 end
 
 local function classes()
-  local turn = redis.call("HINCRBY", turn_key, "claims", 1)
-  local served = tonumber(redis.call("HGET", turn_key, "bulk_ms") or now)
-  if turn % (INTERACTIVE_SHARE + 1) == 0 or now - served > BULK_PATIENCE_MS then
+  local turn = redis.call("HMGET", turn_key, "claims", "bulk_ms")
+  local waited_ms = now - tonumber(turn[2] or now)
+  if tonumber(turn[1] or 0) >= INTERACTIVE_SHARE or waited_ms > BULK_PATIENCE_MS then
     return {"bulk", "interactive"}
   end
   return CLASSES
+end
+
+-- Bulk's turn comes after so many interactive claims in a row, so that a greeting of a few claims
+-- behind a book is done without a piece of the book in between.
+local function count_turn(class)
+  local bulk = tonumber(redis.call("GET", lane_key(voice, "bulk", "depth")) or 0)
+  if class == "interactive" and bulk > 0 then
+    redis.call("HINCRBY", turn_key, "claims", 1)
+  else
+    redis.call("HSET", turn_key, "claims", 0, "bulk_ms", now)
+  end
+end
+
+-- Neighbours are batched only as far as every worker finds something to do.
+local function fair_limit(class)
+  if limit == 1 then return 1 end
+  local depth = tonumber(redis.call("GET", lane_key(voice, class, "depth")) or 0)
+  return math.max(1, math.min(limit, math.ceil(depth / math.max(1, ready_workers(voice)))))
 end
 
 local function retire(class, tenant)
@@ -76,13 +94,13 @@ end
 local function take(class, tenant, job, unit, u)
   drop_due(voice, class, tenant, job.id .. "|" .. unit)
   redis.call("HINCRBY", lane_key(voice, class, "credit"), tenant, -math.max(1, u.c))
-  if class == "bulk" then redis.call("HSET", turn_key, "bulk_ms", now) end
   u.s, u.a, u.w = "claimed", u.a + 1, worker
   save_unit(job.id, unit, u)
   start_rendering(job, unit, u)
   redis.call("SADD", job_key(job.id, "held"), unit)
   redis.call("ZADD", leases_key(voice), now + lease_ms, job.id .. "|" .. unit)
   if job.status == "queued" then
+    count_in_batch(job, "queued", "running")
     job.status = "running"
     redis.call("HSET", job_key(job.id), "status", "running")
     redis.call("HSETNX", job_key(job.id), "started_ms", now)
@@ -136,13 +154,15 @@ if before then return before end
 
 local more, batch, claims = unpark_next(), {}, {}
 for _, class in ipairs(classes()) do
+  local most = fair_limit(class)
   local taken, last = take_from(class, batch)
   while taken do
     batch[#batch + 1] = taken
     claims[#claims + 1] = {taken[1], taken[2], taken[3]}
-    if last or #batch >= limit then break end
+    if last or #batch >= most then break end
     taken, last = take_from(class, batch)
   end
+  if #batch > 0 then count_turn(class) end
   more = more or n_settled >= SETTLED_AT_ONCE
   if #batch > 0 or more then break end -- a greeting never waits for a batch of a book
 end

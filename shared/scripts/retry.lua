@@ -10,10 +10,11 @@ if job.status == "succeeded" then return {"ended"} end
 
 local subjects = cjson.decode(ARGV[4])
 local n_chars = tonumber(redis.call("HGET", job_key(job.id), "n_chars"))
-local _, full = weigh(subjects, n_chars, false)
+local _, full = weigh(subjects, 1, n_chars, false)
 if full then return {"full", full} end
 
 local started = job.started_ms and true or false
+count_in_batch(job, job.status, started and "running" or "queued")
 job.status, job.active = started and "running" or "queued", true
 redis.call("HSET", job_key(job.id), "status", job.status, "subjects", names_of(subjects))
 count_active(job.id, names_of(subjects), n_chars)
@@ -21,6 +22,7 @@ redis.call("HDEL", job_key(job.id), "finished_ms", "expires_ms", "error")
 redis.call("HINCRBY", job_key(job.id), "round", 1)
 redis.call("ZREM", P .. "retention", job.id)
 if ARGV[3] ~= "" then redis.call("ZADD", P .. "deadlines", now_ms() + tonumber(ARGV[3]), job.id) end
+join_line(job)
 if not started then
   redis.call("ZADD", lane_key(job.voice, job.class, "queued"), job.order, job.id)
 end

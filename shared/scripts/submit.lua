@@ -1,11 +1,12 @@
 -- A job is accepted: its record, its text and "its plan is due", or the job this key made before.
 -- ARGV: id, tenant, idempotency key or "", fingerprint, request, text, voice, class, rank,
 --       characters, retention ms, deadline ms or "", webhook url or "", webhook events,
---       is the id of the caller's choosing 0|1, subjects with their limits (lib/limits.lua)
--- Answers {"created" | "existing" | "conflict" | "resting" | "full", job id, used, position or -1,
--- field, value, ...}; "resting" is a chosen id that belonged to a job removed not long ago. `used`
--- has a row for each limit: {subject, limit, allowed, used, ms until it starts anew or -1}; for
--- "full" it has the one that leaves no room, and nothing was charged.
+--       is the id of the caller's choosing 0|1, subjects with their limits (lib/limits.lua), ms it may
+--       be expected to wait or ""
+-- Answers {"created" | "existing", job id, used, then what show.lua answers}, {"conflict" | "resting",
+-- job id, {}}, {"full", job id, the limit that leaves no room} or {"crowded", job id, {}, ms it would
+-- wait}; nothing is charged then. "resting" is a chosen id that belonged to a job removed not long ago.
+-- `used` has a row for each limit: {subject, limit, allowed, used, ms until it starts anew or -1}.
 
 local id, tenant, key, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local voice, class, rank = ARGV[7], ARGV[8], tonumber(ARGV[9])
@@ -14,7 +15,7 @@ local subjects, n_chars = cjson.decode(ARGV[16]), tonumber(ARGV[10])
 
 local function answer(outcome, other)
   local row = job_record(load_job(other))
-  table.insert(row, 1, (weigh(subjects, 0, true)))
+  table.insert(row, 1, (weigh(subjects, 0, 0, true)))
   table.insert(row, 1, other)
   table.insert(row, 1, outcome)
   return row
@@ -41,24 +42,25 @@ end
 if redis.call("EXISTS", P .. "ended:" .. id) == 1 then return {"resting", id, {}} end
 
 -- Only a new job gets as far as this: what may refuse it stands here, before anything is written.
-local _, full = weigh(subjects, n_chars, true)
+local _, full = weigh(subjects, 1, n_chars, true)
 if full then return {"full", id, {full}} end
 
 local now = now_ms()
-local order = rank * 4398046511104 + redis.call("INCR", P .. "sequence") * 2 -- rank * 2^42
-redis.call("HSET", job_key(id), "id", id, "tenant", tenant, "status", "queued",
-  "fingerprint", fingerprint, "request", ARGV[5], "voice", voice, "class", class,
-  "order", string.format("%.0f", order), "n_chars", ARGV[10], "retention_ms", ARGV[11],
+local wait_ms = ARGV[17] ~= "" and wait_of(voice, class, tenant, (rank + 1) * RANK)
+if wait_ms and wait_ms > tonumber(ARGV[17]) then
+  return {"crowded", id, {}, math.floor(wait_ms + 0.5)}
+end
+local order = store_job(id, rank, ARGV[6], {"tenant", tenant, "fingerprint", fingerprint,
+  "request", ARGV[5], "voice", voice, "class", class, "n_chars", ARGV[10], "retention_ms", ARGV[11],
   "webhook_url", ARGV[13], "webhook_events", ARGV[14], "idempotency_key", key,
-  "created_ms", now, "round", 0, "segments_done", 0, "audio_ms", 0, "synthesis_ms", 0,
-  "version", 1, "id_chosen", ARGV[15],
-  "subjects", names_of(subjects))
+  "id_chosen", ARGV[15], "subjects", names_of(subjects)})
 count_active(id, names_of(subjects), n_chars)
 count_spoken(subjects, n_chars)
-redis.call("SET", job_key(id, "text"), ARGV[6])
 redis.call("ZADD", P .. "jobs:" .. tenant, now, id)
 redis.call("ZADD", lane_key(voice, class, "queued"), order, id)
 if key ~= "" then redis.call("SET", idempotency, id) end
 if ARGV[12] ~= "" then redis.call("ZADD", P .. "deadlines", now + tonumber(ARGV[12]), id) end
-push_due(load_job(id), "plan", {a = 0, e = 0, l = 0, c = 1})
+local job = load_job(id)
+join_line(job)
+push_due(job, "plan", {a = 0, e = 0, l = 0, c = 1})
 return answer("created", id)

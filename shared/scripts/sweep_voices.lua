@@ -23,7 +23,7 @@ for _, voice in ipairs(redis.call("ZRANGEBYSCORE", P .. "voices:seen", "-inf", b
       redis.call("DEL", lane_key(voice, class, "ring"), lane_key(voice, class, "credit"),
         lane_key(voice, class, "depth"))
     end
-    redis.call("DEL", in_lane(voice, "workers"), in_lane(voice, "turn"))
+    redis.call("DEL", in_lane(voice, "workers"), in_lane(voice, "turn"), in_lane(voice, "pace"))
     redis.call("HDEL", P .. "voices", voice)
     redis.call("ZREM", P .. "voices:seen", voice)
     redis.call("SREM", P .. "lanes", voice)

@@ -324,6 +324,7 @@ def keeper_of(farm: Farm, store: ObjectStore, settings: Settings) -> Keeper:
         cache=farm.cache,
         presence=farm.presence,
         deliveries=DeliveryStore(farm.scripts),
+        batches=farm.batches,
         storage=store,
         bells=Bells(celery_app(settings)),
     )

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from shared.batches import BatchStore
 from shared.connection import Scripts
 from shared.deliveries import DeliveryStore, Schedule
 from shared.jobs import JobStore, Submission
@@ -18,7 +19,7 @@ from shared.links import Links
 from shared.schemas import JobRequest
 from shared.settings import Settings
 from shared.states import DeliveryStatus
-from worker.delivering import deliver_due
+from worker.delivering import Subjects, deliver_due
 
 pytestmark = pytest.mark.redis
 
@@ -79,6 +80,7 @@ class Courier:
         self.settings = Settings(public_url="https://farm.example", **{**given, **changes})
         self.keys = FarmKeys(scripts)
         self.jobs = JobStore(scripts)
+        self.batches = BatchStore(scripts)
         self.store = DeliveryStore(scripts, Schedule.of(self.settings))
         self.links = Links(self.settings, self.keys.link_secret())
 
@@ -92,7 +94,8 @@ class Courier:
         return delivery.id
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> int:
-        return deliver_due(self.store, self.jobs, self.links, self.keys, self.settings, stop)
+        subjects = Subjects(jobs=self.jobs, batches=self.batches)
+        return deliver_due(self.store, subjects, self.links, self.keys, self.settings, stop)
 
     def run_until_ended(self, delivery_id: str) -> DeliveryStatus:
         limit_s = time.monotonic() + 10

@@ -340,6 +340,7 @@ class FarmMachine(RuleBasedStateMachine):
         self.every_needed_object_is_there()
         self.the_cache_counts_what_it_holds()
         self.a_tenant_has_the_jobs_that_have_not_ended()
+        self.the_characters_left_in_a_lane_are_those_of_its_active_jobs()
 
     def a_terminal_state_stays(self) -> None:
         for name in self.plans:
@@ -405,6 +406,23 @@ class FarmMachine(RuleBasedStateMachine):
             assert set(self.now.get(f"active:tenant:{tenant}", ())) == active
             n_chars = sum(int(self.now[f"job:{name}"]["n_chars"]) for name in active)
             assert int(self.now.get(f"active:tenant:{tenant}:chars") or 0) == n_chars
+
+    def the_characters_left_in_a_lane_are_those_of_its_active_jobs(self) -> None:
+        left = dict[tuple[str, str], int]()
+        for name, tenant in self.tenants.items():
+            job, units = self.now[f"job:{name}"], self.units(name)
+            segments = [segment for unit, segment in units.items() if unit.isdigit()]
+            planned = sum(segment["c"] for segment in segments)
+            spoken = sum(segment["c"] for segment in segments if segment["s"] == "done")
+            assert int(job.get("planned_chars", 0)) == planned
+            if name not in self.ended:
+                whole = planned if "segments_total" in job else int(job["n_chars"])
+                place = (job["class"], tenant)
+                left[place] = left.get(place, 0) + max(0, whole - spoken)
+        for kind in ("interactive", "bulk"):
+            for tenant, n_chars in self.now.get(f"lane:fake:{kind}:left", {}).items():
+                assert int(n_chars) == left.pop((kind, tenant))
+        assert not any(left.values())
 
     def teardown(self) -> None:
         """A healthy worker brings every job to its end, whatever came before."""

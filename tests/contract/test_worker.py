@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from worker.audio.encode import decode_segment
 
+from shared.audio.encode import decode_segment
 from shared.bells import Bells, celery_app, lane_queue
 from shared.connection import Scripts
 from shared.deliveries import DeliveryStore
@@ -81,7 +81,7 @@ class Worker:
 
 @pytest.fixture
 def worker(scripts: Scripts, farm_settings: Settings) -> Iterator[Worker]:
-    settings = farm_settings.model_copy(update={"voices": "fake"})
+    settings = farm_settings.model_copy(update={"voices": "fake", "drain_s": 120.0})
     farm, pulse, voices = Farm(scripts, settings), Pulse(), Voices(settings)
     store, bells = open_store(settings), Bells(celery_app(settings))
     store.ensure()
@@ -171,7 +171,8 @@ def test_a_store_that_stays_down_costs_no_attempt(worker: Worker) -> None:
     folder.write_text("not a folder")
     worker.bench._perform("fake", batch)
     charged = [(u["e"], u["l"], u["s"]) for u in worker.units("a") if u["a"]]
-    assert charged == [(0, 0, "done"), *[(0, 0, "waiting")] * 8]
+    # The plan, and the segment that was spoken between its two parts.
+    assert charged == [*[(0, 0, "done")] * 2, *[(0, 0, "waiting")] * 8]
     folder.unlink()
     ready_retries(worker.farm)
     worker.drain()
@@ -198,7 +199,7 @@ def test_text_nobody_can_speak_fails_with_its_reason(worker: Worker) -> None:
 
 
 def test_a_canceled_segment_is_not_reported(worker: Worker) -> None:
-    worker.farm.submit("a", "等一下。[[sleep 1]]。好了。")
+    worker.farm.submit("a", "[[sleep 2]]好了。")
     drain = threading.Thread(target=worker.drain)
     drain.start()
     wait_until(lambda: any(w.holding for w in worker.farm.presence.workers()), 60)
@@ -209,7 +210,7 @@ def test_a_canceled_segment_is_not_reported(worker: Worker) -> None:
 
 
 def test_a_job_deleted_while_it_is_rendered_leaves_no_object(worker: Worker) -> None:
-    worker.farm.submit("a", "等一下。[[sleep 1]]。好了。")
+    worker.farm.submit("a", "[[sleep 2]]好了。")
     drain = threading.Thread(target=worker.drain)
     drain.start()
     wait_until(lambda: any(w.holding for w in worker.farm.presence.workers()), 60)
@@ -250,6 +251,7 @@ def keeper_of(worker: Worker, name: str, clock: Callable[[], float] = time.monot
         cache=worker.farm.cache,
         presence=worker.farm.presence,
         deliveries=DeliveryStore(worker.farm.scripts),
+        batches=worker.farm.batches,
         storage=worker.store,
         bells=worker.bells,
     )

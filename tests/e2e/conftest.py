@@ -1,44 +1,27 @@
 """A whole farm of real processes for the end-to-end tests: Redis, API, workers, courier."""
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from shared.connection import Scripts, connect
 from shared.presence import PresenceStore
+from tests.caller import Caller
 from tests.conftest import RedisServer, free_port, wait_until
 from tests.replicated import Replicated
 
 BIN = Path(sys.executable).parent
-TERMINAL = {"succeeded", "failed", "canceled", "expired"}
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the API answered."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
 
 
 @dataclass
-class Farm:
+class Farm(Caller):
     """Processes of one farm on ports of their own; the tests may kill any of them."""
 
     directory: Path
@@ -46,6 +29,7 @@ class Farm:
     env: dict[str, str] = field(default_factory=dict)
     api_port: int = field(default_factory=free_port)
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    before: tuple[str, ...] = ()  # a command that runs the next process elsewhere
 
     def __post_init__(self) -> None:
         defaults = {
@@ -65,7 +49,7 @@ class Farm:
         """Start a process of the farm in a session of its own, its log beside the data."""
         with (self.directory / f"{name}.log").open("ab") as log:
             self.children[name] = subprocess.Popen(
-                [str(BIN / command[0]), *command[1:]],
+                [*self.before, str(BIN / command[0]), *command[1:]],
                 env={**os.environ, **self.env},
                 stdout=log,
                 stderr=log,
@@ -78,7 +62,7 @@ class Farm:
             self.add_worker(f"worker{i}")
         if courier:
             self.spawn("courier", "ttsfarm-worker", "run", "--courier")
-        wait_until(self.ready(workers), 60)
+        wait_until(self.ready(workers), 180)
 
     def add_worker(self, name: str) -> None:
         self.spawn(name, "ttsfarm-worker", "run")
@@ -128,50 +112,6 @@ class Farm:
                 self.children[name].wait(timeout=60)
             except subprocess.TimeoutExpired:
                 self.kill(name)
-
-    # Calls
-
-    def call(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
-    ) -> Answer:
-        """One HTTP call; error answers are answers too."""
-        url = path if path.startswith("http") else f"http://127.0.0.1:{self.api_port}{path}"
-        data = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data=data, method=method, headers=headers or {})
-        if data is not None and not request.has_header("Content-type"):
-            request.add_header("Content-Type", "application/json")
-        try:
-            with urllib.request.urlopen(request, timeout=90) as answer:
-                return Answer(answer.status, dict(answer.headers), answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return Answer(error.code, dict(error.headers), error.read())
-
-    def submit(self, text: str, **fields: Any) -> str:
-        answer = self.call("POST", "/v1/jobs", {"text": text, **fields})
-        assert answer.status == 202, answer.body
-        return str(answer.json["id"])
-
-    def job(self, job_id: str, wait_s: int = 0) -> dict[str, Any]:
-        answer = self.call("GET", f"/v1/jobs/{job_id}?wait={wait_s}")
-        assert answer.status == 200, answer.body
-        return dict(answer.json)
-
-    def ended(self, job_id: str, timeout_s: float = 60) -> dict[str, Any]:
-        """The job once it has ended."""
-        job: dict[str, Any] = {}
-
-        def check() -> bool:
-            job.update(self.job(job_id, wait_s=5))
-            return job["status"] in TERMINAL
-
-        wait_until(check, timeout_s)
-        return job
-
-    def audio(self, job_id: str) -> bytes:
-        answer = self.call("GET", f"/v1/jobs/{job_id}/audio")
-        assert answer.status == 200, answer.body
-        return answer.body
 
     @property
     def presence(self) -> PresenceStore:

@@ -42,7 +42,7 @@ class FakeEngine:
 
     name = "fake"
     takes_symbols = False
-    batch_size = 8
+    batch_size = 1  # a batch would gain nothing, and keep a greeting waiting
 
     def __init__(
         self, cost_s_per_char: float = 0.0, sleep: Callable[[float], None] = time.sleep

@@ -18,11 +18,14 @@
 -- lane:<voice>:<class>:due:<tenant>  ZSET  "<job>|<unit>" -> order
 -- lane:<voice>:<class>:depth     STRING  how many units are due, over all tenants
 -- lane:<voice>:<class>:queued    ZSET    jobs nobody has claimed from -> order
+-- lane:<voice>:<class>:line:<tenant> ZSET  active jobs -> order
+-- lane:<voice>:<class>:left      HASH    tenant -> characters its active jobs have left to speak
 -- lane:<voice>:leases            ZSET    "<job>|<unit>" -> lease's end ms
 -- lane:<voice>:workers           ZSET    worker -> last seen ms
 -- retries                        ZSET    "<job>|<unit>" -> due again ms
 -- deadlines, retention           ZSET    job -> ms
 -- garbage                        ZSET    "<object prefix, or whole key>|<pass>" -> ms
+-- batch:...                      a job's batch, if it has one: lib/members.lua
 -- ended:<job>                    STRING  a removed job's id of the caller's choosing, not free yet
 -- active:<subject>               SET     jobs of a tenant or key that have not ended
 -- active:<subject>:chars         STRING  their characters
@@ -33,6 +36,7 @@ local CLASSES = {"interactive", "bulk"}
 local TERMINAL = {succeeded = true, failed = true, canceled = true, expired = true}
 local ID_REST_MS = 8 * 86400000 -- longer than a delivery's record is kept
 local QUANTUM = 400 -- characters a tenant's turn adds; above any segment's, so a turn serves one
+local count_in_batch -- lib/members.lua: a job of a batch goes from one status to another
 
 local function now_ms()
   local t = redis.call("TIME")
@@ -54,17 +58,28 @@ end
 local function load_job(id)
   local v = redis.call("HMGET", job_key(id), "status", "voice", "class", "tenant", "order",
     "webhook_url", "webhook_events", "round", "retention_ms", "segments_total", "idempotency_key",
-    "started_ms", "id_chosen")
+    "started_ms", "id_chosen", "batch")
   if not v[1] then return nil end
   return {id = id, status = v[1], voice = v[2], class = v[3], tenant = v[4], order = tonumber(v[5]),
     webhook_url = v[6], webhook_events = v[7], round = tonumber(v[8]), retention_ms = tonumber(v[9]),
     segments_total = tonumber(v[10] or nil), idempotency_key = v[11], started_ms = v[12], id_chosen = v[13],
-    active = not TERMINAL[v[1]]}
+    batch = v[14], active = not TERMINAL[v[1]]}
 end
 
 local function touch(job)
   local version = redis.call("HINCRBY", job_key(job.id), "version", 1)
   redis.call("PUBLISH", P .. "events", job.id .. "|" .. version)
+end
+
+-- A new job's record and text; none of its work is due yet. `fields` are name, value, ...
+-- Answers its order.
+local function store_job(id, rank, text, fields)
+  local order = rank * 4398046511104 + redis.call("INCR", P .. "sequence") * 2 -- rank * 2^42
+  redis.call("HSET", job_key(id), "id", id, "status", "queued", "order", string.format("%.0f", order),
+    "created_ms", now_ms(), "round", 0, "segments_done", 0, "audio_ms", 0, "synthesis_ms", 0,
+    "version", 1, unpack(fields))
+  redis.call("SET", job_key(id, "text"), text)
+  return order
 end
 
 local function load_unit(id, unit)
@@ -120,6 +135,32 @@ local function held_by(job, unit, attempt)
   return u, nil
 end
 
+-- Characters a job has left to speak; its text's own number until the plan says better.
+local function chars_left(id)
+  local v = redis.call("HMGET", job_key(id), "segments_total", "planned_chars", "n_chars", "spoken_chars")
+  return math.max(0, tonumber(v[1] and v[2] or v[3] or 0) - tonumber(v[4] or 0))
+end
+
+local function join_line(job)
+  redis.call("ZADD", lane_key(job.voice, job.class, "line:" .. job.tenant), job.order, job.id)
+  redis.call("HINCRBY", lane_key(job.voice, job.class, "left"), job.tenant, chars_left(job.id))
+end
+
+local function leave_line(job)
+  local line, left = lane_key(job.voice, job.class, "line:" .. job.tenant), lane_key(job.voice, job.class, "left")
+  if redis.call("ZREM", line, job.id) == 1 then
+    redis.call("HINCRBY", left, job.tenant, 0 - chars_left(job.id)) -- "-0" is no number
+  end
+  if redis.call("EXISTS", line) == 0 then redis.call("HDEL", left, job.tenant) end
+end
+
+-- An active job's segment of `n` characters was spoken, or with a negative `n` must be once more.
+local function spoke(job, n)
+  local before = chars_left(job.id)
+  redis.call("HINCRBY", job_key(job.id), "spoken_chars", n)
+  redis.call("HINCRBY", lane_key(job.voice, job.class, "left"), job.tenant, chars_left(job.id) - before)
+end
+
 local function make_assembly_due(job)
   if not job.segments_total then return false end
   if redis.call("HLEN", job_key(job.id, "results")) ~= job.segments_total then return false end
@@ -129,18 +170,24 @@ local function make_assembly_due(job)
   return true
 end
 
+-- A webhook message about a job or a batch, the subject; one of this id is there once.
+local function write_delivery(id, subject, name, tenant, message)
+  local now = now_ms()
+  if redis.call("EXISTS", P .. "delivery:" .. id) == 1 then return end
+  redis.call("HSET", P .. "delivery:" .. id, "id", id, subject, name, "tenant", tenant,
+    "event", message.event, "url", message.url, "status", "due", "attempts", 0, "created_ms", now,
+    "job_status", message.status)
+  redis.call("ZADD", P .. "deliveries:due", now, id)
+  redis.call("ZADD", P .. "deliveries:of:" .. tenant, now, id)
+end
+
 local function post(job, event)
   if not job.webhook_url or job.webhook_url == "" then return end
   if not string.find("," .. job.webhook_events .. ",", "," .. event .. ",", 1, true) then return end
   local id = "msg_" .. job.id .. "_" .. event
   if job.round > 0 then id = id .. "_" .. job.round end
-  local now = now_ms()
-  if redis.call("EXISTS", P .. "delivery:" .. id) == 1 then return end
-  redis.call("HSET", P .. "delivery:" .. id, "id", id, "job", job.id, "tenant", job.tenant,
-    "event", event, "url", job.webhook_url, "status", "due", "attempts", 0, "created_ms", now,
-    "job_status", job.status)
-  redis.call("ZADD", P .. "deliveries:due", now, id)
-  redis.call("ZADD", P .. "deliveries:of:" .. job.tenant, now, id)
+  write_delivery(id, "job", job.id, job.tenant,
+    {event = event, url = job.webhook_url, status = job.status})
 end
 
 local function discard(prefix, after_ms)
@@ -164,9 +211,13 @@ end
 -- The one way into a terminal state.
 local function end_job(job, status, error)
   local now = now_ms()
+  count_in_batch(job, job.status, status)
   job.status, job.active = status, false
-  redis.call("HSET", job_key(job.id), "status", status, "finished_ms", now,
-    "expires_ms", now + job.retention_ms)
+  redis.call("HSET", job_key(job.id), "status", status, "finished_ms", now)
+  if not job.batch then -- a batch takes its jobs with it
+    redis.call("HSET", job_key(job.id), "expires_ms", now + job.retention_ms)
+    redis.call("ZADD", P .. "retention", now + job.retention_ms, job.id)
+  end
   if error then redis.call("HSET", job_key(job.id), "error", error) end
   for _, unit in ipairs(redis.call("SMEMBERS", job_key(job.id, "held"))) do
     let_go(job, unit, load_unit(job.id, unit))
@@ -175,26 +226,22 @@ local function end_job(job, status, error)
     lane_key(job.voice, job.class, "due:" .. job.tenant), job.order, job.order + 1)
   redis.call("DECRBY", lane_key(job.voice, job.class, "depth"), n_due)
   redis.call("ZREM", lane_key(job.voice, job.class, "queued"), job.id)
+  leave_line(job)
   redis.call("ZREM", P .. "deadlines", job.id)
-  redis.call("ZADD", P .. "retention", now + job.retention_ms, job.id)
   count_ended(job.id)
-  if status == "succeeded" then discard("jobs/" .. job.id .. "/segments/", 0) end
+  if status == "succeeded" then
+    discard("jobs/" .. job.id .. "/segments/", 0)
+    post(job, "output")
+  end
   post(job, "completed")
   touch(job)
-end
-
--- Its place among those nobody has claimed from, or -1, then its fields and values.
-local function job_record(job)
-  local record = redis.call("HGETALL", job_key(job.id))
-  local rank = redis.call("ZRANK", lane_key(job.voice, job.class, "queued"), job.id)
-  table.insert(record, 1, rank and rank + 1 or -1)
-  return record
 end
 
 -- Removes every trace of a job; a second pass catches what a late worker still uploads. What the
 -- cache has of it stays, unless `forget` is set and no other job uses it.
 local function purge(job, forget)
   release_digests(job, forget)
+  count_in_batch(job, job.status, "deleted")
   redis.call("UNLINK", job_key(job.id), job_key(job.id, "text"), job_key(job.id, "units"),
     job_key(job.id, "specs"), job_key(job.id, "results"), job_key(job.id, "held"))
   if job.id_chosen == "1" then

@@ -31,12 +31,12 @@ local function usage(subject)
 end
 
 -- What every one of the subjects has used, each row with the subject's name before it, and the
--- first row that has no room for a job of so many characters; `daily` is whether they count again.
-local function weigh(subjects, n_chars, daily)
+-- first row that has no room for so many jobs and characters; `daily` is whether these count again.
+local function weigh(subjects, n_jobs, n_chars, daily)
   local rows, full = {}, nil
   for _, subject in ipairs(subjects) do
     for _, row in ipairs(usage(subject)) do
-      local needed = row[1] == "jobs" and 1 or n_chars
+      local needed = row[1] == "jobs" and n_jobs or n_chars
       if row[1] == "daily_chars" and not daily then needed = 0 end
       table.insert(row, 1, subject.name)
       rows[#rows + 1] = row
@@ -58,6 +58,16 @@ local function count_active(id, names, n_chars)
     if redis.call("SADD", active_key(name), id) == 1 then
       redis.call("INCRBY", active_key(name) .. ":chars", n_chars)
     end
+  end
+end
+
+-- The jobs of a batch count all at once; each gives its own back when it ends.
+local function count_batch(ids, names, n_chars)
+  for name in string.gmatch(names, "%S+") do
+    for first = 1, #ids, 1000 do
+      redis.call("SADD", active_key(name), unpack(ids, first, math.min(#ids, first + 999)))
+    end
+    redis.call("INCRBY", active_key(name) .. ":chars", n_chars)
   end
 end
 

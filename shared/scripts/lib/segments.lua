@@ -86,6 +86,7 @@ local function complete(job, unit, u, digest, text)
   redis.call("HSET", results, unit, text)
   redis.call("HSET", job_key(job.id), "segments_done", redis.call("HLEN", results))
   redis.call("HINCRBY", job_key(job.id), "audio_ms", cjson.decode(text).duration_ms)
+  spoke(job, u.c)
   if tonumber(unit) == 0 then redis.call("HSETNX", job_key(job.id), "first_audio_ms", now_ms()) end
   if digest then
     redis.call("ZADD", P .. "cache:used", now_ms(), digest)
@@ -102,6 +103,7 @@ local function undo(job, unit, u)
   redis.call("HDEL", results, unit)
   redis.call("HSET", job_key(job.id), "segments_done", redis.call("HLEN", results))
   redis.call("HINCRBY", job_key(job.id), "audio_ms", -cjson.decode(text).duration_ms)
+  spoke(job, 0 - u.c)
   if u.h then redis.call("HINCRBY", job_key(job.id), "cached_segments", -1) end
   u.h = nil
 end

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from api.routes.events import job_events
+from api.routes.events import follow_events, followed_job
 
 pytestmark = pytest.mark.redis
 
@@ -84,6 +84,6 @@ def test_silence_is_broken_by_a_comment(api: Any) -> None:
     farm = api.app.extensions["ttsfarm"]
     job = farm.jobs.job("default", api.submit())
     with api.app.app_context():
-        parts = job_events(farm, job, job.version, heartbeat_s=0.1)
+        parts = follow_events(farm, followed_job(farm, job), job, job.version, heartbeat_s=0.1)
         assert [next(parts), next(parts)] == ["retry: 2000\n\n", ": still here\n\n"]
         parts.close()

@@ -14,11 +14,15 @@ from werkzeug.routing import Rule
 from api.answers import operation_of
 from api.guards import METRICS, PUBLIC
 from shared.links import FILES_PATH
+from shared.predictions import version_id
 from shared.tenants import KeyStore, Scope
+from tests.contract.api.test_captions import assemble
 
 pytestmark = pytest.mark.redis
 
 MARK = "只属于甲"
+# What every tenant has alike: the voices, as models of the dialects.
+MODEL = {"owner": "ttsfarm", "model": "fake", "version": version_id("fake")}
 
 
 def calls(app: Flask) -> Iterator[tuple[str, Rule]]:
@@ -34,7 +38,10 @@ class Owned:
     def __init__(self, api: Any) -> None:
         self.headers = api.headers("a")
         fields = {"metadata": {"mark": MARK}, "webhook_url": "https://example.com/hook?t=mine"}
-        self.done = api.submit(headers=self.headers, **fields)
+        self.done = api.submit(headers=self.headers, captions=True, **fields)
+        assemble(api)
+        body = {"id": "batch-of-a", "inputs": [{"text": "好", "metadata": fields["metadata"]}]}
+        assert api.client.post("/v1/batches", json=body, headers=self.headers).status_code == 202
         api.finish()
         self.waiting = api.submit(headers=self.headers, id="lesson-of-a", **fields)
         get = api.client.get
@@ -46,13 +53,20 @@ class Owned:
             "name": f"{self.done}.wav",
             "key": f"jobs/{self.done}/audio.wav",
             "filename": "farm.js",
+            "batch_id": "batch-of-a",
+            "caption_format": "srt",
+            "prediction_id": self.done,
+            **MODEL,
         }
 
     def path(self, rule: Rule) -> str:
         return str(rule.build({name: self.values[name] for name in rule.arguments})[1])
 
     def marks(self) -> list[str]:
-        return [MARK, json.dumps(MARK), self.done, self.waiting, self.secret, "example.com/hook"]
+        return [
+            *(MARK, json.dumps(MARK), self.done, self.waiting, self.secret),
+            *("example.com/hook", "batch-of-a"),
+        ]
 
 
 def ask(api: Any, method: str, path: str, headers: dict[str, str] | None = None) -> Any:
@@ -98,7 +112,7 @@ def test_another_tenant_finds_nothing_on_any_route(guarded: Any, owned: Owned) -
     stranger = guarded.headers("b", "submit", "read")
     for method, rule in calls(guarded.app):
         answer = ask(guarded, method, owned.path(rule), headers=stranger)
-        if rule.arguments - {"filename"}:
+        if rule.arguments - {"filename", *MODEL}:
             assert answer.status_code in (403, 404), (method, rule)
         said = answer.text
         for name in rule.arguments:  # what the stranger itself gave may be repeated
@@ -119,10 +133,11 @@ def test_its_own_tenant_finds_all_of_it(guarded: Any, owned: Owned) -> None:
     other_key = guarded.headers("a")
     for method, rule in calls(guarded.app):
         if method == "GET" and rule.arguments and rule.endpoint not in PUBLIC:
-            answer = guarded.client.get(owned.path(rule), headers=other_key)
+            answer = ask(guarded, "GET", owned.path(rule), headers=other_key)
             assert answer.status_code == 200, rule
     listed = guarded.client.get("/v1/jobs", headers=other_key).json["jobs"]
-    assert {job["id"] for job in listed} == {owned.done, owned.waiting}
+    assert {job["id"] for job in listed if job["batch"] is None} == {owned.done, owned.waiting}
+    assert {job["batch"] for job in listed} == {None, "batch-of-a"}
 
 
 @pytest.mark.parametrize("scope", Scope)

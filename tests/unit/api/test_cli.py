@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from api.cli import COMMANDS, main
-from api.farm_client import idempotency_key
+from api.commands.say import _outlook
+from api.farm_client import RemoteJob, idempotency_key
 from shared.states import JobStatus
 
 AUDIO = b"RIFF" + bytes(range(256)) * 900
@@ -401,3 +402,16 @@ def test_no_farm_at_the_address_says_how_to_start_one():
 def test_the_key_of_a_body_does_not_depend_on_the_order_of_its_fields():
     assert idempotency_key({"a": 1, "b": 2}) == idempotency_key({"b": 2, "a": 1})
     assert len({idempotency_key({"status": s}) for s in JobStatus}) == len(JobStatus)
+
+
+def test_the_bar_tells_the_place_in_the_line_and_the_end_the_farm_expects():
+    def told(status: str, position: int | None, starts_s: float | None, done_s: float | None):
+        view = job_object(status, queue={"position": position, "eta_s": starts_s})
+        view["progress"]["eta_s"] = done_s
+        return _outlook(RemoteJob.read(view))
+
+    assert told("queued", 3, 8.2, 130) == "number 3 in line, starts in 9 s, done in 2 min"
+    assert told("queued", 1, None, None) == "number 1 in line"
+    assert told("running", None, None, 7500) == "done in 2 h 5 min"
+    assert told("running", None, None, None) is None
+    assert told("succeeded", None, None, 0) is None

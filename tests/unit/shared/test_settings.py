@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,3 +39,29 @@ def test_a_setting_that_does_not_fit_ends_a_command_with_its_name(
     assert "TTSFARM_LEASE_S: Input should be a valid number" in line
     assert "TTSFARM_REDIS_URL: Value error, should begin with one of redis://" in line
     assert "s3cret" not in line
+
+
+def test_what_the_environment_does_not_say_is_read_from_files(tmp_path: Path) -> None:
+    (tmp_path / "ttsfarm_redis_url").write_text("redis://:from-a-file@host/0\n")
+    (tmp_path / "ttsfarm_s3_bucket").write_text("from-a-file\n")
+    (tmp_path / "admin_password").write_text("nobody's setting")
+    script = (
+        "from shared.settings import settings\n"
+        "print(settings().redis_url.get_secret_value(), settings().s3_bucket)"
+    )
+    environment = {"TTSFARM_SECRETS_DIR": str(tmp_path), "TTSFARM_S3_BUCKET": "from-env"}
+    read = subprocess.run(
+        [sys.executable, "-W", "error", "-c", script],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert read.stdout.split() == ["redis://:from-a-file@host/0", "from-env"], read.stderr
+
+
+def test_a_directory_of_secrets_that_is_not_there_ends_a_command_with_its_name() -> None:
+    ended = run("api.cli", "serve", TTSFARM_SECRETS_DIR="/nowhere/at/all")
+    assert ended.returncode == 1
+    assert "TTSFARM_SECRETS_DIR: there is no directory /nowhere/at/all" in ended.stderr

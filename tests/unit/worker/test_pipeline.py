@@ -1,4 +1,5 @@
 import hashlib
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -343,3 +344,20 @@ def test_a_paragraph_of_news_becomes_a_wav_that_speaks(tmp_path: Path) -> None:
     assert rate_hz == 22_050
     assert 8_000 < audio.duration_ms < 20_000
     assert np.abs(samples).max() > 0.3
+
+
+def test_the_memory_of_a_plan_does_not_grow_with_the_text() -> None:
+    def book(n_sentences: int) -> str:
+        return "".join(f"这是第{i % 50}段，和别的都不相同。" for i in range(n_sentences))
+
+    def peak_bytes(n_sentences: int) -> int:
+        planned = plan(book(n_sentences))
+        tracemalloc.start()
+        try:
+            assert sum(1 for _ in planned.segments()) == n_sentences
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert len(specs(book(50))) == 50  # dictionaries are loaded, every word was met
+    assert peak_bytes(1500) < peak_bytes(500) + 400_000  # the specs alone would take more

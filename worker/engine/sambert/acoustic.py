@@ -103,7 +103,8 @@ class AcousticModel:
     """Runs a loaded `Sambert`.
 
     `speaker` is the speaker embedding [1, speaker_units] of models that have one. `pitch_scale`
-    turns semitones into the model's own unit of pitch. Not safe for two threads at once.
+    turns semitones into the model's own unit of pitch. Runs where `net` is. Not safe for two
+    threads at once.
     """
 
     def __init__(
@@ -117,15 +118,20 @@ class AcousticModel:
         max_frames: int,
     ) -> None:
         self.net, self.config, self.loops = net.eval(), config, loops
-        self.speaker, self.pitch_scale, self.max_frames = speaker, pitch_scale, max_frames
+        self.pitch_scale, self.max_frames = pitch_scale, max_frames
+        self.device = net.emo_tokenizer.weight.device
+        self.speaker = None if speaker is None else speaker.to(self.device)
         adaptor, decoder = net.variance_adaptor, net.mel_decoder.mel_dec
         with torch.inference_mode():
-            self._duration_weights = adaptor.duration_predictor.pack()
-            self._decoder_weights = loops.settle(pack_decoder(decoder, config))
+            self._durations = loops.durations(adaptor.duration_predictor.pack())
+            self._decoder = loops.decoder(pack_decoder(decoder, config))
             self._project = MemoryProjection(decoder, config)
         self._pitch_lstm = loops.lstm(adaptor.pitch_predictor.blstm)
         self._energy_lstm = loops.lstm(adaptor.energy_predictor.blstm)
         self._postnet_lstm = loops.lstm(net.mel_postnet.lstm)
+        for part in (net.text_encoder, adaptor.pitch_predictor, adaptor.energy_predictor):
+            loops.settle(part)
+        loops.settle(net.mel_postnet)
 
     @torch.inference_mode()
     def render(self, items: Sequence[AcousticInput]) -> list[AcousticOutput]:
@@ -137,10 +143,8 @@ class AcousticModel:
         lengths = [item.encoding.n_units for item in items]
         known = self._predict(items, lengths)
         conditions = torch.cat([known.text, known.speaker, known.emotion], dim=2)
-        gates = self.net.variance_adaptor.duration_predictor.project(conditions).numpy()
-        log_durations = self.loops.durations(
-            self._duration_weights, [gates[b, :n] for b, n in enumerate(lengths)]
-        )
+        gates = self.net.variance_adaptor.duration_predictor.project(conditions).cpu().numpy()
+        log_durations = self._durations([gates[b, :n] for b, n in enumerate(lengths)])
         durations = [self._round(b, log_durations[b], item.speed) for b, item in enumerate(items)]
         text = self._shifted_text(items, known)
         spreads = [
@@ -159,13 +163,15 @@ class AcousticModel:
         for b, (item, n) in enumerate(zip(items, lengths, strict=True)):
             ids[:, b, :n] = torch.from_numpy(item.encoding.ids[:, :n])
             mask[b, :n] = 1
+        ids, mask = ids.to(self.device), mask.to(self.device)
         encoded = self.net.text_encoder(ids, mask) * mask
-        emotion = self._emotion(ids[4], torch.tensor([item.intensity for item in items]))
+        intensity = torch.tensor([item.intensity for item in items], device=self.device)
+        emotion = self._emotion(ids[4], intensity)
         speaker = self._speaker(ids[5])
         condition = torch.cat([encoded, speaker, emotion], dim=2)
         adaptor = self.net.variance_adaptor
-        pitch = adaptor.pitch_predictor.predict(condition, mask, self._pitch_lstm)
-        energy = adaptor.energy_predictor.predict(condition, mask, self._energy_lstm)
+        pitch = adaptor.pitch_predictor.predict(condition, mask, lengths, self._pitch_lstm)
+        energy = adaptor.energy_predictor.predict(condition, mask, lengths, self._energy_lstm)
         text = encoded + _track(adaptor.pitch_emb, pitch) + _track(adaptor.energy_emb, energy)
         return Predicted(encoded, pitch, energy, text, speaker, emotion)
 
@@ -192,8 +198,9 @@ class AcousticModel:
         """
         if not any(item.pitch for item in items):
             return known.text
-        factors = torch.tensor([2 ** (item.pitch / 12) for item in items])[:, None]
-        shift = (factors - 1) * (known.pitch + self.pitch_scale.offset / self.pitch_scale.scale)
+        factors = torch.tensor([2 ** (item.pitch / 12) for item in items], device=self.device)
+        centred = known.pitch + self.pitch_scale.offset / self.pitch_scale.scale
+        shift = (factors[:, None] - 1) * centred
         for b, item in enumerate(items):
             shift[b, item.encoding.n_units :] = 0
         # The embedding is linear but for its bias, which the unmoved track already added.
@@ -226,9 +233,9 @@ class AcousticModel:
         # Padding frames keep index 0: their code is 0, 1, 0, 1, …, which the model was trained on.
         index = torch.zeros(steps * group)
         index[:n_frames] = (torch.arange(n_frames) - starts + 1).float()
-        spread = self.net.variance_adaptor.dur_position_encoder(index)
-        spread[:n_frames] += text[unit_of]  # [Np, projection]
-        first = unit_of[::group]
+        spread = self.net.variance_adaptor.dur_position_encoder(index.to(self.device))
+        spread[:n_frames] += text[unit_of.to(self.device)]  # [Np, projection]
+        first = unit_of[::group].to(self.device)
         memory = torch.cat(
             [spread.reshape(steps, group * spread.shape[1]), speaker[first], emotion[first]], dim=1
         )
@@ -238,10 +245,10 @@ class AcousticModel:
         """The decoder's frames [Np, mels] of each utterance, zero from its last frame on."""
         wanted = [b for b, spread in enumerate(spreads) if len(spread.memory)]
         inputs = [self._project(spreads[b].memory, durations[b].band) for b in wanted]
-        decoded = self.loops.decode(self._decoder_weights, inputs) if wanted else []
-        frames = [torch.zeros(0, self.config.n_mels) for _ in spreads]
+        decoded = self._decoder(inputs) if wanted else []
+        frames = [torch.zeros(0, self.config.n_mels, device=self.device) for _ in spreads]
         for b, out in zip(wanted, decoded, strict=True):
-            frames[b] = torch.from_numpy(out).reshape(-1, self.config.n_mels)
+            frames[b] = out.reshape(-1, self.config.n_mels)
             frames[b][durations[b].n_frames :] = 0
         return frames
 
@@ -255,7 +262,7 @@ class AcousticModel:
         frames: Tensor,
     ) -> AcousticOutput:
         units, n_frames = len(log_duration), durations.n_frames
-        mask = torch.zeros(len(frames), 1)
+        mask = torch.zeros(len(frames), 1, device=self.device)
         mask[:n_frames] = 1
         corrected = frames
         if n_frames:
@@ -264,17 +271,17 @@ class AcousticModel:
         if not mel.isfinite().all():
             raise SynthesisError("The model makes mel frames that are no numbers", item=item)
         return AcousticOutput(
-            encoder_out=known.encoded[item, :units].numpy(),
-            pitch=known.pitch[item, :units].numpy(),
-            energy=known.energy[item, :units].numpy(),
+            encoder_out=known.encoded[item, :units].cpu().numpy(),
+            pitch=known.pitch[item, :units].cpu().numpy(),
+            energy=known.energy[item, :units].cpu().numpy(),
             log_duration=log_duration,
             durations=durations.frames,
-            lr_text=spread.text.numpy(),
-            memory=spread.memory.numpy(),
+            lr_text=spread.text.cpu().numpy(),
+            memory=spread.memory.cpu().numpy(),
             x_band_width=durations.band,
-            dec_out=frames.numpy(),
-            postnet_out=corrected.numpy(),
-            mel=mel.numpy(),
+            dec_out=frames.cpu().numpy(),
+            postnet_out=corrected.cpu().numpy(),
+            mel=mel.cpu().numpy(),
         )
 
     def _denormalised(self, frames: Tensor) -> Tensor:

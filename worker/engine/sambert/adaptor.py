@@ -1,6 +1,6 @@
 """Pitch, energy and durations of each unit, and units spread over frames."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,11 +27,13 @@ class VariancePredictor(nn.Module):
         )
         self.fc = nn.Linear(2 * units, 1)
 
-    def predict(self, condition: Tensor, mask: Tensor, lstm: Lstm) -> Tensor:
+    def predict(
+        self, condition: Tensor, mask: Tensor, lengths: Sequence[int], lstm: Lstm
+    ) -> Tensor:
         """Zero at padding. The LSTM runs over each item's own length."""
         memory = self.fsmn(condition, mask)
         track = condition.new_zeros(condition.shape[:2])
-        for b, n in enumerate(mask[:, :, 0].sum(1).int().tolist()):
+        for b, n in enumerate(lengths):
             track[b, :n] = self.fc(lstm(memory[b, :n]))[:, 0]
         return track
 
@@ -124,4 +126,4 @@ def round_durations(log_duration: Array, speed: float, group: int) -> Durations:
 
 
 def _packed(tensor: Tensor) -> Array:
-    return np.ascontiguousarray(tensor.detach().numpy(), dtype=np.float32)
+    return np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype=np.float32)

@@ -1,66 +1,42 @@
 """The sequential parts as numba kernels; importing this needs numba.
 
-Every kernel works on packed float32 arrays. Products run over four rows of a weight matrix at a
-time and over the whole batch before the next four, so weights stream from cache once a step.
+Weights are packed in panels (see `tiles`), so a step reads each of them once for the whole batch.
 The first call compiles (seconds); the result is cached on disk, beside this file or in
 `NUMBA_CACHE_DIR`.
 """
 
-import mmap
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from math import exp, sqrt, tanh
-from typing import Any, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar
 
-import numba
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from worker.engine.sambert.layers import NORM_EPS
-from worker.engine.sambert.loops import Array, DecoderInput, DecoderWeights, DurationWeights
+from worker.engine.sambert.hifigan import Faster
+from worker.engine.sambert.layers import NORM_EPS, Blend, Near
+from worker.engine.sambert.loops import (
+    Array,
+    Decoder,
+    DecoderInput,
+    DecoderWeights,
+    Durations,
+    DurationWeights,
+)
+from worker.engine.sambert.memory import gather
+from worker.engine.sambert.tiles import Rows, address, compiled, multiply, pack, padded
+from worker.engine.sambert.winograd import tiled_blocks
 
-Kernel = TypeVar("Kernel", bound=Callable[..., Any])
+Weights = TypeVar("Weights", DecoderWeights, DurationWeights)
 _EPS = np.float32(NORM_EPS)
-_HUGE = 2 * 1024 * 1024
-
-
-def compiled(function: Kernel) -> Kernel:
-    """Compile at first call. Sums may be reordered; NaN and infinity keep their meaning."""
-    flags = {"reassoc", "contract", "nsz", "arcp"}
-    try:
-        jit = numba.njit(cache=True, nogil=True, fastmath=flags)(function)
-    except RuntimeError:
-        # Nowhere to keep the result, as on a read-only disk: every process compiles for itself.
-        jit = numba.njit(nogil=True, fastmath=flags)(function)
-    return cast(Kernel, jit)
 
 
 @compiled
 def affine(weight: Array, bias: Array, x: Array, out: Array) -> None:
-    """out[b] = weight @ x[b] + bias: weight [n_out, n_in], x [items, n_in]."""
-    n_out, n_in = weight.shape
-    whole = n_out - n_out % 4
-    for row in range(0, whole, 4):
-        for b in range(x.shape[0]):
-            s0 = s1 = s2 = s3 = np.float32(0)
-            for j in range(n_in):
-                value = x[b, j]
-                s0 += weight[row, j] * value
-                s1 += weight[row + 1, j] * value
-                s2 += weight[row + 2, j] * value
-                s3 += weight[row + 3, j] * value
-            out[b, row] = s0 + bias[row]
-            out[b, row + 1] = s1 + bias[row + 1]
-            out[b, row + 2] = s2 + bias[row + 2]
-            out[b, row + 3] = s3 + bias[row + 3]
-    for row in range(whole, n_out):
-        for b in range(x.shape[0]):
-            s0 = np.float32(0)
-            for j in range(n_in):
-                s0 += weight[row, j] * x[b, j]
-            out[b, row] = s0 + bias[row]
+    """out[b] = weight @ x[b] + bias, for packed weights; `out` holds whole panels a row."""
+    to = Rows(address(out), out.strides[0], 0)
+    multiply(x.shape[0], Rows(address(x), x.strides[0], 0), weight, bias, to)
 
 
 @compiled
@@ -162,7 +138,7 @@ def run_prenet(
 ) -> Array:
     """Linear and ReLU per layer. `scratch` [2, items, widest] holds the layers' outputs."""
     for layer in range(len(weights)):
-        units = weights[layer].shape[0]
+        units = biases[layer].shape[0]
         out = scratch[layer % 2].ravel()[: x.shape[0] * units].reshape(x.shape[0], units)
         affine(weights[layer], biases[layer], x, out)
         relu(out)
@@ -185,7 +161,7 @@ def decode_block(
     slots = cache.shape[1]
     for b in range(n):
         step, band, length = now[b]
-        copy(qkv[b, width:], cache[b, step % slots])
+        copy(qkv[b, width : 3 * width], cache[b, step % slots])
         query = qkv[b, :width]
         attend(query, cache[b], max(0, step - band), step, scores, mixed[b, :width])
         last = min(step + band, length - 1)
@@ -211,20 +187,21 @@ def decode(
     n, _, width = inputs.shape
     n_layers, n_ffn = w.up_b.shape
     widest = 0
-    for weight in w.prenet_w:
-        widest = max(widest, weight.shape[0])
+    for bias in w.prenet_b:
+        widest = max(widest, bias.shape[0])
     prenet_out = np.empty((2, n, widest), dtype=np.float32)
-    no_bias = np.zeros(width, dtype=np.float32)
     window = bands.max() + 1
     cache = np.zeros((n_layers, n, window, 2 * width), dtype=np.float32)
     last = np.zeros((n, w.n_mels), dtype=np.float32)
     x = np.empty((n, width), dtype=np.float32)
-    normed, update = np.empty_like(x), np.empty_like(x)
-    mel = np.empty((n, out.shape[2]), dtype=np.float32)
+    normed = np.empty_like(x)
+    update = np.empty((n, w.down_b.shape[1]), dtype=np.float32)
+    no_bias = np.zeros(update.shape[1], dtype=np.float32)
+    mel = np.empty((n, w.mel_b.shape[0]), dtype=np.float32)
     now = np.zeros((n, 3), dtype=np.int64)
     scratch = (
         normed,
-        np.empty((n, 3 * width), dtype=np.float32),
+        np.empty((n, w.qkv_b.shape[1]), dtype=np.float32),
         np.empty((n, 2 * width), dtype=np.float32),
         np.empty((n, n_ffn), dtype=np.float32),
         update,
@@ -236,18 +213,18 @@ def decode(
         while lengths[active - 1] <= step:
             active -= 1
         prenet = run_prenet(w.prenet_w, w.prenet_b, last[:active], prenet_out)
-        affine(w.in_w, no_bias, prenet, x[:active])
+        affine(w.in_w, no_bias, prenet, update[:active])
         for b in range(active):
             for j in range(width):
-                x[b, j] += inputs[b, step, j]
+                x[b, j] = inputs[b, step, j] + update[b, j]
             now[b, 0], now[b, 1], now[b, 2] = step, bands[b], lengths[b]
         for layer in range(n_layers):
             decode_block(w, layer, x[:active], cache[layer], memory_kv[layer], scratch)
         normalise(x[:active], normed[:active])
         affine(w.mel_w, w.mel_b, normed[:active], mel[:active])
         for b in range(active):
-            copy(mel[b], out[b, step])
-            copy(mel[b, mel.shape[1] - w.n_mels :], last[b])
+            copy(mel[b, : out.shape[2]], out[b, step])
+            copy(out[b, step, out.shape[2] - w.n_mels :], last[b])
 
 
 @compiled
@@ -265,21 +242,24 @@ def update_cell(gates: Array, cell: Array, hidden: Array) -> None:
 
 @compiled
 def predict_durations(w: DurationWeights, condition: Array, out: Array) -> None:
-    """Fill `out` [units] from `condition` [units, 4H]; each output is the next step's input."""
-    units = w.out_w.shape[1]
-    n_prenet = w.first_w.shape[1] - units
+    """Fill `out` [units] from `condition` [units, 4H]; each output is the next step's input.
+
+    Rows of the condition are whole panels.
+    """
+    units = w.out_w.shape[2]
+    n_prenet = w.first_w.shape[2] - units
     widest = 0
-    for weight in w.prenet_w:
-        widest = max(widest, weight.shape[0])
+    for bias in w.prenet_b:
+        widest = max(widest, bias.shape[0])
     scratch = np.empty((2, 1, widest), dtype=np.float32)
     first_in = np.zeros((1, n_prenet + units), dtype=np.float32)
     second_in = np.zeros((1, 2 * units), dtype=np.float32)
-    gates = np.empty((1, 4 * units), dtype=np.float32)
+    gates = np.empty((1, w.second_b.shape[0]), dtype=np.float32)
     cells = np.zeros((2, units), dtype=np.float32)
-    y = np.zeros((1, 1), dtype=np.float32)
+    y = np.zeros((1, w.out_b.shape[0]), dtype=np.float32)
     for t in range(condition.shape[0]):
         prenet = run_prenet(w.prenet_w, w.prenet_b, y, scratch)
-        copy(prenet[0], first_in[0])
+        copy(prenet[0, :n_prenet], first_in[0])
         affine(w.first_w, condition[t], first_in, gates)
         update_cell(gates[0], cells[0], first_in[0, n_prenet:])
         copy(first_in[0, n_prenet:], second_in[0])
@@ -292,11 +272,14 @@ def predict_durations(w: DurationWeights, condition: Array, out: Array) -> None:
 
 @compiled
 def scan(weight: Array, gates: Array, backward: bool, out: Array) -> None:
-    """An LSTM over time: gates [time, 4H] before the hidden state's part, out [time, H]."""
+    """An LSTM over time: gates [time, 4H] before the hidden state's part, out [time, H].
+
+    Rows of gates are whole panels.
+    """
     time, units = out.shape
     hidden = np.zeros((1, units), dtype=np.float32)
     cell = np.zeros(units, dtype=np.float32)
-    now = np.empty((1, 4 * units), dtype=np.float32)
+    now = np.empty((1, gates.shape[1]), dtype=np.float32)
     for i in range(time):
         t = time - 1 - i if backward else i
         affine(weight, gates[t], hidden, now)
@@ -304,48 +287,62 @@ def scan(weight: Array, gates: Array, backward: bool, out: Array) -> None:
         copy(hidden[0], out[t])
 
 
+@compiled
+def blend(weight: Array, left: int, x: Array, out: Array) -> None:
+    """Each channel convolved by itself: weight [kernel, C], x and out [time, C], zeros around."""
+    time, channels = x.shape
+    for t in range(time):
+        for c in range(channels):
+            out[t, c] = np.float32(0)
+        for tap in range(max(0, left - t), min(weight.shape[0], time + left - t)):
+            for c in range(channels):
+                out[t, c] += weight[tap, c] * x[t + tap - left, c]
+
+
 class CompiledLoops:
     """`Loops` as machine code."""
 
-    def settle(self, weights: DecoderWeights) -> DecoderWeights:
-        """One block in huge pages: a step reads all 16 MB once, and 4 KiB pages cost a fifth."""
-        arrays = [field for field in weights if isinstance(field, np.ndarray)]
-        block = _huge_block(sum(_aligned(array.nbytes) for array in arrays))
-        moved: list[Any] = []
-        at = 0
-        for field in weights:
-            if isinstance(field, np.ndarray):
-                array = block[at : at + field.nbytes].view(np.float32).reshape(field.shape)
-                array[...] = field
-                at += _aligned(field.nbytes)
-                moved.append(array)
-            else:
-                moved.append(field)
-        return DecoderWeights(*moved)
+    def settle(self, net: nn.Module) -> None:
+        """Packed weights: PyTorch would pack them anew at every call."""
+        for parent in list(net.modules()):
+            for name, child in parent.named_children():
+                if isinstance(child, nn.Linear):
+                    setattr(parent, name, _Map(child.weight, child.bias, 1))
+                elif isinstance(child, Near):
+                    setattr(parent, name, _Map(child.flat(), child.bias, child.kernel_size[0]))
+                elif isinstance(child, Blend):
+                    setattr(parent, name, _Blend(child))
 
-    def durations(self, weights: DurationWeights, conditions: Sequence[Array]) -> list[Array]:
-        found = []
-        for condition in conditions:
-            out = np.empty(len(condition), dtype=np.float32)
-            predict_durations(weights, condition, out)
-            found.append(out)
-        return found
+    def durations(self, weights: DurationWeights) -> Durations:
+        w = _packed(weights)
 
-    def decode(self, weights: DecoderWeights, items: Sequence[DecoderInput]) -> list[Array]:
-        order = sorted(range(len(items)), key=lambda i: -len(items[i].inputs))
-        lengths = np.array([len(items[i].inputs) for i in order], dtype=np.int64)
-        bands = np.array([items[i].band for i in order], dtype=np.int64)
-        n, longest = len(items), int(lengths[0])
-        n_layers, _, width = weights.qkv_w.shape
-        inputs = np.zeros((n, longest, width), dtype=np.float32)
-        memory_kv = np.zeros((n_layers, n, longest, 2 * width), dtype=np.float32)
-        for b, index in enumerate(order):
-            inputs[b, : lengths[b]] = items[index].inputs
-            memory_kv[:, b, : lengths[b]] = items[index].memory_kv
-        out = np.zeros((n, longest, len(weights.mel_b)), dtype=np.float32)
-        decode(weights, inputs, memory_kv, lengths, bands, out)
-        found = dict(zip(order, range(n), strict=True))
-        return [out[found[i], : len(items[i].inputs)] for i in range(n)]
+        def predict(conditions: Sequence[Array]) -> list[Array]:
+            found = []
+            for condition in conditions:
+                out = np.empty(len(condition), dtype=np.float32)
+                predict_durations(w, _widened(condition), out)
+                found.append(out)
+            return found
+
+        return predict
+
+    def decoder(self, weights: DecoderWeights) -> Decoder:
+        w = _packed(weights)
+        n_out = len(weights.mel_b)
+
+        def run(items: Sequence[DecoderInput]) -> list[Tensor]:
+            order = sorted(range(len(items)), key=lambda i: -len(items[i].inputs))
+            batch = _batch([items[i] for i in order])
+            n, longest, _ = batch.inputs.shape
+            out = np.zeros((n, longest, n_out), dtype=np.float32)
+            decode(w, *batch, out)
+            found = dict(zip(order, range(n), strict=True))
+            return [torch.from_numpy(out[found[i], : len(items[i].inputs)]) for i in range(n)]
+
+        return run
+
+    def blocks(self, slope: float) -> Faster | None:
+        return tiled_blocks(slope)
 
     def lstm(self, module: nn.LSTM) -> Callable[[Tensor], Tensor]:
         suffixes = ("", "_reverse") if module.bidirectional else ("",)
@@ -357,34 +354,109 @@ class CompiledLoops:
         return run
 
 
-def _huge_block(size: int) -> NDArray[np.uint8]:
-    """Zeroed bytes, in huge pages where the system has them."""
-    pages = mmap.mmap(-1, size + 2 * _HUGE)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        # A kernel built without them refuses; ordinary pages do as well, only slower.
-        with suppress(OSError):
-            pages.madvise(mmap.MADV_HUGEPAGE)
-    block = np.frombuffer(pages, dtype=np.uint8)
-    return block[-block.ctypes.data % _HUGE :]
+class _Map(nn.Module):
+    """A linear map of neighbours side by side, its weight [out, kernel * in] packed."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, kernel: int) -> None:
+        super().__init__()
+        self.kernel, self.n_out = kernel, len(weight)
+        self.bias = np.zeros(padded(self.n_out), dtype=np.float32)
+        if bias is not None:
+            self.bias[: self.n_out] = bias.detach().numpy()
+        self.weight = _panels(weight.detach().numpy())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., in] to [..., out]."""
+        beside = Near.beside(x, self.kernel)
+        rows = beside.reshape(-1, beside.shape[-1]).contiguous().numpy()
+        out = np.empty((len(rows), len(self.bias)), dtype=np.float32)
+        affine(self.weight, self.bias, rows, out)
+        return torch.from_numpy(out)[:, : self.n_out].reshape(*x.shape[:-1], self.n_out)
 
 
-def _aligned(size: int) -> int:
-    """`size` rounded up to whole cache lines."""
-    return -(-size // 64) * 64
+class _Blend(nn.Module):
+    """A convolution of each channel by itself."""
+
+    def __init__(self, conv: Blend) -> None:
+        super().__init__()
+        self.left = conv.around[0]
+        self.weight = np.ascontiguousarray(conv.weight.detach().numpy()[:, 0].T)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [batch, time, C] to the same."""
+        out = torch.empty_like(x, memory_format=torch.contiguous_format)
+        for rows, made in zip(x.contiguous().numpy(), out.numpy(), strict=True):
+            blend(self.weight, self.left, rows, made)
+        return out
+
+
+class _Batch(NamedTuple):
+    """Several utterances' decoder memory as `decode` takes it, the longest first."""
+
+    inputs: Array
+    memory_kv: Array
+    lengths: NDArray[np.int64]
+    bands: NDArray[np.int64]
+
+
+def _batch(items: Sequence[DecoderInput]) -> _Batch:
+    lengths = np.array([len(item.inputs) for item in items], dtype=np.int64)
+    n, longest = len(items), int(lengths[0])
+    n_layers, _, width = items[0].memory_kv.shape
+    inputs = np.zeros((n, longest, width // 2), dtype=np.float32)
+    memory_kv = np.zeros((n_layers, n, longest, width), dtype=np.float32)
+    for b, item in enumerate(items):
+        inputs[b, : lengths[b]] = item.inputs.numpy()
+        memory_kv[:, b, : lengths[b]] = item.memory_kv.numpy()
+    bands = np.array([item.band for item in items], dtype=np.int64)
+    return _Batch(inputs, memory_kv, lengths, bands)
 
 
 class _Direction:
     """One direction of an LSTM, its two bias vectors added."""
 
     def __init__(self, module: nn.LSTM, suffix: str) -> None:
-        state = {name: value.detach() for name, value in module.named_parameters()}
+        state = {name: value.detach().numpy() for name, value in module.named_parameters()}
         self.backward = suffix == "_reverse"
-        self.input_w = state["weight_ih_l0" + suffix]
-        self.bias = state["bias_ih_l0" + suffix] + state["bias_hh_l0" + suffix]
-        self.hidden_w = np.ascontiguousarray(state["weight_hh_l0" + suffix].numpy())
+        self.units = module.hidden_size
+        self.bias = _widened(state["bias_ih_l0" + suffix] + state["bias_hh_l0" + suffix])
+        self.input_w = _panels(state["weight_ih_l0" + suffix])
+        self.hidden_w = _panels(state["weight_hh_l0" + suffix])
 
     def __call__(self, x: Tensor) -> Tensor:
-        gates = torch.addmm(self.bias, x, self.input_w.t()).numpy()
-        out = np.empty((len(x), self.hidden_w.shape[1]), dtype=np.float32)
+        gates = np.empty((len(x), len(self.bias)), dtype=np.float32)
+        affine(self.input_w, self.bias, x.contiguous().numpy(), gates)
+        out = np.empty((len(x), self.units), dtype=np.float32)
         scan(self.hidden_w, gates, self.backward, out)
         return torch.from_numpy(out)
+
+
+def _packed(weights: Weights) -> Weights:
+    """The same fields, matrices (`_w`) packed and biases (`_b`) widened, side by side in memory."""
+    arrays: list[Array] = []
+    for name, field in zip(weights._fields, weights, strict=True):
+        if isinstance(field, np.ndarray | tuple):
+            fit = _panels if name.endswith("_w") else _widened
+            arrays += map(fit, field) if isinstance(field, tuple) else [fit(field)]
+    rest = iter(gather(arrays))
+    moved: list[Any] = []
+    for field in weights:
+        if isinstance(field, tuple):
+            moved.append(tuple(next(rest) for _ in field))
+        else:
+            moved.append(next(rest) if isinstance(field, np.ndarray) else field)
+    return type(weights)(*moved)
+
+
+def _panels(matrix: Array) -> Array:
+    """A matrix [out, in], or several stacked, packed: [..., panels, 1, in, 16]."""
+    if matrix.ndim == 3:
+        return np.stack([_panels(one) for one in matrix])
+    return pack(matrix.T[None])
+
+
+def _widened(rows: Array) -> Array:
+    """Zeros added to the last axis up to whole panels."""
+    missing = padded(rows.shape[-1]) - rows.shape[-1]
+    wide = np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, missing)]) if missing else rows
+    return np.ascontiguousarray(wide)

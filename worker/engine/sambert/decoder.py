@@ -74,7 +74,7 @@ class MemoryProjection:
         """`memory` is [steps, memory_units]."""
         both = torch.addmm(self.bias, memory, self.weight.t())
         kv = both[:, self.units :].reshape(len(memory), self.n_layers, -1).transpose(0, 1)
-        return DecoderInput(inputs=both[:, : self.units].numpy(), memory_kv=kv.numpy(), band=band)
+        return DecoderInput(inputs=both[:, : self.units], memory_kv=kv, band=band)
 
 
 def pack_decoder(decoder: HybridAttentionDecoder, config: AcousticConfig) -> DecoderWeights:
@@ -108,7 +108,7 @@ def _pack_block(block: DecoderBlock, config: AcousticConfig) -> dict[str, Array]
     qkv_w, qkv_b = _behind_norm(
         attention.w_x_qkv.weight, attention.w_x_qkv.bias, attention.layer_norm
     )
-    gain = torch.ones(len(qkv_b), dtype=torch.float64)
+    gain = torch.ones_like(qkv_b)
     gain[: config.decoder.units] = 1 / sqrt(config.decoder.head_units)
     mix_w = torch.cat([attention.fc_x.weight, attention.fc_h.weight], dim=1)
     mix_b = attention.fc_x.bias.double() + attention.fc_h.bias.double()
@@ -139,4 +139,4 @@ def _behind_norm(weight: Tensor, bias: Tensor, norm: nn.LayerNorm) -> tuple[Tens
 
 
 def _packed(tensor: Tensor) -> Array:
-    return np.ascontiguousarray(tensor.detach().float().numpy())
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())

@@ -1,28 +1,55 @@
-"""The sequential parts in plain PyTorch: slower, and the reference the compiled ones must meet."""
+"""The sequential parts in plain PyTorch: on the processor without numba, and on a GPU.
+
+The decoder's step has no shape or branch that depends on where it is, so that a GPU can record it
+once as a graph and play it for every step, without a launch from Python for each small product.
+"""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from worker.engine.sambert.device import CPU
+from worker.engine.sambert.hifigan import Faster
 from worker.engine.sambert.layers import NORM_EPS
-from worker.engine.sambert.loops import Array, DecoderInput, DecoderWeights, DurationWeights
+from worker.engine.sambert.loops import (
+    Array,
+    Decoder,
+    DecoderInput,
+    DecoderWeights,
+    Durations,
+    DurationWeights,
+    Loops,
+)
 
 
 class EagerLoops:
-    """`Loops` without a compiler; decoding steps are batched over utterances."""
+    """`Loops` of PyTorch's own operations on one device.
 
-    def settle(self, weights: DecoderWeights) -> DecoderWeights:
-        return weights
+    Durations are one unit after another, a few numbers each: they stay on the processor, and
+    with `host`, another `Loops`, when one is given.
+    """
 
-    def durations(self, weights: DurationWeights, conditions: Sequence[Array]) -> list[Array]:
-        return [_durations(weights, torch.from_numpy(c)) for c in conditions]
+    def __init__(self, device: torch.device = CPU, host: Loops | None = None) -> None:
+        self.device, self.host = device, host
 
-    def decode(self, weights: DecoderWeights, items: Sequence[DecoderInput]) -> list[Array]:
-        return _Decoding(weights, items).run()
+    def settle(self, net: nn.Module) -> None:
+        """Nothing: PyTorch's own maps are all there are."""
+
+    def blocks(self, _slope: float) -> Faster | None:
+        return None
+
+    def durations(self, weights: DurationWeights) -> Durations:
+        if self.host is not None:
+            return self.host.durations(weights)
+        return lambda conditions: [_durations(weights, torch.from_numpy(c)) for c in conditions]
+
+    def decoder(self, weights: DecoderWeights) -> Decoder:
+        moved = on(weights, self.device)
+        return lambda items: _decode(moved, items, self.device)
 
     def lstm(self, module: nn.LSTM) -> Callable[[Tensor], Tensor]:
         def run(x: Tensor) -> Tensor:
@@ -32,9 +59,9 @@ class EagerLoops:
         return run
 
 
-def _prenet(weights: tuple[Array, ...], biases: tuple[Array, ...], x: Tensor) -> Tensor:
+def _prenet(weights: Sequence[Tensor], biases: Sequence[Tensor], x: Tensor) -> Tensor:
     for weight, bias in zip(weights, biases, strict=True):
-        x = F.relu(F.linear(x, torch.from_numpy(weight), torch.from_numpy(bias)))
+        x = F.relu(F.linear(x, weight, bias))
     return x
 
 
@@ -45,102 +72,133 @@ def _cell(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _durations(weights: DurationWeights, condition: Tensor) -> Array:
-    units = weights.out_w.shape[1]
-    h0 = c0 = h1 = c1 = torch.zeros(units)
-    first, second = torch.from_numpy(weights.first_w), torch.from_numpy(weights.second_w)
-    second_b, out_w = torch.from_numpy(weights.second_b), torch.from_numpy(weights.out_w)
+    w = on(weights, CPU)
+    h0 = c0 = h1 = c1 = torch.zeros(w.out_w.shape[1])
     y = torch.zeros(1)
     found = np.zeros(len(condition), dtype=np.float32)
     for t, row in enumerate(condition):
-        x = _prenet(weights.prenet_w, weights.prenet_b, y)
-        h0, c0 = _cell(first @ torch.cat([x, h0]) + row, c0)
-        h1, c1 = _cell(second @ torch.cat([h0, h1]) + second_b, c1)
-        y = F.relu(out_w @ h1 + torch.from_numpy(weights.out_b))
+        x = _prenet(w.prenet_w, w.prenet_b, y)
+        h0, c0 = _cell(w.first_w @ torch.cat([x, h0]) + row, c0)
+        h1, c1 = _cell(w.second_w @ torch.cat([h0, h1]) + w.second_b, c1)
+        y = F.relu(w.out_w @ h1 + w.out_b)
         found[t] = y.item()
     return found
 
 
-class _Layer(NamedTuple):
-    """One block's weights, named as in `DecoderWeights`."""
+def on(weights: DecoderWeights | DurationWeights, device: torch.device) -> Any:
+    """The same fields as tensors on `device`."""
+    moved: list[Any] = []
+    for field in weights:
+        if isinstance(field, np.ndarray):
+            moved.append(torch.from_numpy(field).to(device))
+        elif isinstance(field, tuple):
+            moved.append(tuple(torch.from_numpy(part).to(device) for part in field))
+        else:
+            moved.append(field)
+    return type(weights)(*moved)
 
-    qkv_w: Tensor
-    qkv_b: Tensor
-    mix_w: Tensor
-    mix_b: Tensor
-    up_w: Tensor
-    up_b: Tensor
-    down_w: Tensor
-    down_b: Tensor
+
+def _decode(weights: Any, items: Sequence[DecoderInput], device: torch.device) -> list[Tensor]:
+    """The frames of each item; a GPU records the step and plays it back."""
+    order = sorted(range(len(items)), key=lambda i: -len(items[i].inputs))
+    state = Decoding(weights, [items[i] for i in order], device)
+    if device.type == "cuda":
+        _play(state)
+    else:
+        state.run()
+    found = dict(zip(order, range(len(items)), strict=True))
+    return [state.out[found[i], : len(items[i].inputs)] for i in range(len(items))]
 
 
-class _Decoding:
+def _play(state: "Decoding") -> None:
+    """All steps from one recorded graph."""
+    with torch.cuda.device(state.out.device):
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]  # torch has no types here
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            # What libraries set up at first use must not be recorded.
+            state.step(len(state.steps))
+        torch.cuda.current_stream().wait_stream(side)
+        state.restart()
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            state.step(len(state.steps))
+        for _ in range(state.steps[0]):
+            graph.replay()
+
+
+class Decoding:
     """One batch on its way through the decoder, longest utterance first."""
 
-    def __init__(self, weights: DecoderWeights, items: Sequence[DecoderInput]) -> None:
-        self.order = sorted(range(len(items)), key=lambda i: -len(items[i].inputs))
-        chosen = [items[i] for i in self.order]
-        self.steps = [len(item.inputs) for item in chosen]
-        self.weights = weights
+    def __init__(self, weights: Any, items: Sequence[DecoderInput], device: torch.device) -> None:
+        self.w = weights
+        self.steps = [len(item.inputs) for item in items]
         n, longest = len(items), self.steps[0]
         n_layers, _, width = weights.qkv_w.shape
-        stacks = [getattr(weights, field) for field in _Layer._fields]
-        self.layers = [_Layer(*(torch.from_numpy(s[i]) for s in stacks)) for i in range(n_layers)]
-        self.inputs = torch.zeros(n, longest, width)
-        self.memory_kv = torch.zeros(n_layers, n, longest, 2 * width)
-        for b, item in enumerate(chosen):
-            self.inputs[b, : self.steps[b]] = torch.from_numpy(item.inputs)
-            self.memory_kv[:, b, : self.steps[b]] = torch.from_numpy(item.memory_kv)
-        self.cache = torch.zeros_like(self.memory_kv)
-        self.lengths = torch.tensor(self.steps)
-        self.bands = torch.tensor([item.band for item in chosen])
-        self.out = torch.zeros(n, longest, len(weights.mel_b))
+        self.window = max(item.band for item in items) + 1
 
-    def run(self) -> list[Array]:
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(shape, device=device)
+
+        self.inputs = zeros(n, longest, width)
+        # As many rows more as a window reaches beyond the last step.
+        self.memory_kv = zeros(n_layers, n, longest + self.window, 2 * width)
+        for b, item in enumerate(items):
+            self.inputs[b, : self.steps[b]] = item.inputs
+            self.memory_kv[:, b, : self.steps[b]] = item.memory_kv
+        self.cache = zeros(n_layers, n, self.window, 2 * width)
+        self.lengths = torch.tensor(self.steps, device=device)[:, None]
+        self.bands = torch.tensor([item.band for item in items], device=device)[:, None]
+        self.slots = torch.arange(self.window, device=device)
+        self.out = zeros(n, longest, len(weights.mel_b))
+        self.last = zeros(n, weights.n_mels)
+        self.now = torch.zeros(1, dtype=torch.int64, device=device)
+
+    def run(self) -> None:
         active = len(self.steps)
         for t in range(self.steps[0]):
             while self.steps[active - 1] <= t:
                 active -= 1
-            self._step(t, active)
-        found: list[Array] = [np.empty(0, dtype=np.float32)] * len(self.steps)
-        for b, index in enumerate(self.order):
-            found[index] = self.out[b, : self.steps[b]].numpy()
-        return found
+            self.step(active)
 
-    def _step(self, t: int, active: int) -> None:
-        w = self.weights
-        last = self.out[:active, t - 1, -w.n_mels :] if t else torch.zeros(active, w.n_mels)
-        prenet = _prenet(w.prenet_w, w.prenet_b, last)
-        x = self.inputs[:active, t] + F.linear(prenet, torch.from_numpy(w.in_w))
-        for index, layer in enumerate(self.layers):
-            x = x + self._attend(index, layer, x, t)
-            hidden = F.relu(F.linear(_normed(x), layer.up_w, layer.up_b))
-            x = x + F.linear(hidden, layer.down_w, layer.down_b)
-        mel = F.linear(_normed(x), torch.from_numpy(w.mel_w), torch.from_numpy(w.mel_b))
-        self.out[:active, t] = mel
+    def restart(self) -> None:
+        """Back before the first step."""
+        self.now.zero_()
+        self.last.zero_()
+        self.cache.zero_()
 
-    def _attend(self, index: int, layer: _Layer, x: Tensor, t: int) -> Tensor:
-        """Self and memory attention of one block, mixed: [active, D]."""
-        active, width = x.shape
-        bands = self.bands[:active, None]
-        reach = int(bands.max())
-        qkv = F.linear(_normed(x), layer.qkv_w, layer.qkv_b)
-        q, kv = qkv[:, :width], qkv[:, width:]
-        self.cache[index, :active, t] = kv
-        first = max(0, t - reach)
-        past = torch.arange(first, t + 1) >= t - bands  # [active, window]
-        self_part = self._mix(q, self.cache[index, :active, first : t + 1], past)
-        last = min(t + reach, self.steps[0] - 1)
-        ahead = torch.arange(t, last + 1)
-        ahead = (ahead <= t + bands) & (ahead < self.lengths[:active, None])
-        memory_part = self._mix(q, self.memory_kv[index, :active, t : last + 1], ahead)
-        return F.linear(torch.cat([self_part, memory_part], dim=1), layer.mix_w, layer.mix_b)
+    def step(self, active: int) -> None:
+        """The next step of the first `active` items."""
+        w = self.w
+        behind = (self.now - self.slots) % self.window  # how many steps ago a slot was filled
+        past = (behind <= self.bands[:active]) & (behind <= self.now)
+        rows = self.now + self.slots
+        ahead = (self.slots <= self.bands[:active]) & (rows < self.lengths[:active])
+        # An utterance that has ended sees one row, for the softmax of nothing is no number.
+        ahead = ahead | (self.slots == 0)
+        prenet = _prenet(w.prenet_w, w.prenet_b, self.last[:active])
+        given = self.inputs[:active].index_select(1, self.now)
+        x = given[:, 0] + F.linear(prenet, w.in_w)
+        for i in range(len(self.cache)):
+            qkv = F.linear(_normed(x), w.qkv_w[i], w.qkv_b[i])
+            q, kv = qkv[:, : x.shape[1]], qkv[:, x.shape[1] :]
+            self.cache[i, :active].index_copy_(1, self.now % self.window, kv[:, None])
+            memory = self.memory_kv[i, :active].index_select(1, rows)
+            both = [self._mix(q, self.cache[i, :active], past), self._mix(q, memory, ahead)]
+            x = x + F.linear(torch.cat(both, dim=1), w.mix_w[i], w.mix_b[i])
+            hidden = F.relu(F.linear(_normed(x), w.up_w[i], w.up_b[i]))
+            x = x + F.linear(hidden, w.down_w[i], w.down_b[i])
+        mel = F.linear(_normed(x), w.mel_w, w.mel_b)
+        self.out[:active].index_copy_(1, self.now, mel[:, None])
+        self.last[:active] = mel[:, -w.n_mels :]
+        self.now += 1
 
     def _mix(self, q: Tensor, kv: Tensor, seen: Tensor) -> Tensor:
         """The values of a window by how well its keys fit: q [n, D], kv [n, window, 2D]."""
         n, window, _ = kv.shape
         # Heads alternate along the channels, as `decoder.pack_decoder` leaves them.
-        k, v = kv.view(n, window, 2, -1, self.weights.n_heads).permute(2, 0, 4, 1, 3)
-        query = q.view(n, -1, self.weights.n_heads).transpose(1, 2)  # [n, heads, units]
+        k, v = kv.view(n, window, 2, -1, self.w.n_heads).permute(2, 0, 4, 1, 3)
+        query = q.view(n, -1, self.w.n_heads).transpose(1, 2)  # [n, heads, units]
         scores = k @ query[..., None]  # [n, heads, window, 1]
         scores = scores.masked_fill(~seen[:, None, :, None], -torch.inf)
         mixed: Tensor = (scores.softmax(2) * v).sum(2)

@@ -1,7 +1,9 @@
 """The engine `sambert`: ModelScope's Sambert-HifiGAN voices behind the Engine protocol."""
 
 import sys
+import zlib
 from collections.abc import Sequence
+from importlib.resources import files as resources
 from pathlib import Path
 
 import torch
@@ -9,10 +11,11 @@ import torch
 from shared.errors import EngineUnavailable
 from shared.schemas import Voice
 from worker.engine.sambert.checkpoint import acoustic_state, read_checkpoint
+from worker.engine.sambert.device import CPU, find_device
 from worker.engine.sambert.eager import EagerLoops
 from worker.engine.sambert.emotions import voice_emotions
 from worker.engine.sambert.folder import VoiceFiles, find_voices, fingerprint
-from worker.engine.sambert.grades import cpu_flags, require_grade
+from worker.engine.sambert.grades import cpu_flags, require_cuda_grade, require_grade
 from worker.engine.sambert.loops import Loops
 from worker.engine.sambert.options import SambertOptions
 from worker.engine.sambert.voice import SambertVoice
@@ -54,10 +57,11 @@ class SambertEngine:
         """
         if voice in self._voices:
             return
-        require_grade(self.options.grade, cpu_flags())
+        device = find_device(self.options.device)
+        _require_grade(self.options, device)
         torch.set_num_threads(self.options.threads)
         if self._loops is None:
-            self._loops = choose_loops(self.options)
+            self._loops = choose_loops(self.options, device)
         loaded = SambertVoice(self._named(voice), self.options, self._loops)
         loaded.warm_up()
         self._voices[voice] = loaded
@@ -95,20 +99,42 @@ class SambertEngine:
         return found[voice]
 
 
-def choose_loops(options: SambertOptions) -> Loops:
-    """Compiled loops where numba is installed and wanted, PyTorch's otherwise."""
+def choose_loops(options: SambertOptions, device: torch.device = CPU) -> Loops:
+    """Compiled loops where numba is installed and wanted, PyTorch's otherwise and on a GPU."""
+    compiled = _compiled_loops(options)
+    if device.type == "cpu" and compiled is not None:
+        return compiled
+    return EagerLoops(device, compiled)
+
+
+def _compiled_loops(options: SambertOptions) -> Loops | None:
     if not options.compiled:
-        return EagerLoops()
+        return None
     try:
         import numba
     except ImportError:
-        return EagerLoops()
+        return None
     if options.cache_dir is not None and "worker.engine.sambert.compiled" not in sys.modules:
         # Read when the kernels are declared, so it must be set before they are imported.
-        vars(numba.config)["CACHE_DIR"] = str(Path(options.cache_dir) / "numba")
+        vars(numba.config)["CACHE_DIR"] = str(Path(options.cache_dir) / "numba" / _kernels())
     from worker.engine.sambert.compiled import CompiledLoops
 
     return CompiledLoops()
+
+
+def _kernels() -> str:
+    """Names the kernels' source: numba looks only at the file of the kernel it is asked for."""
+    names = ("tiles.py", "compiled.py", "winograd.py")
+    source = b"".join(resources(__package__).joinpath(name).read_bytes() for name in names)
+    return f"{zlib.crc32(source):08x}"
+
+
+def _require_grade(options: SambertOptions, device: torch.device) -> None:
+    if device.type == "cpu":
+        require_grade(options.grade, cpu_flags(), options.half)
+        return
+    has_bf16 = torch.cuda.is_bf16_supported(including_emulation=False)
+    require_cuda_grade(options.grade, half=options.half, has_bf16=has_bf16)
 
 
 def _offer(files: VoiceFiles) -> Voice:

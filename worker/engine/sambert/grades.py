@@ -26,6 +26,13 @@ class Grade(StrEnum):
     INT8 = "int8"
 
 
+class Half(StrEnum):
+    """The 16-bit type of grade fast. float16 keeps three bits more, and is a GPU's only."""
+
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
 def cpu_flags(path: Path = CPU_INFO) -> frozenset[str]:
     """What the processor says it can do; empty where the system does not tell."""
     try:
@@ -36,8 +43,12 @@ def cpu_flags(path: Path = CPU_INFO) -> frozenset[str]:
     return frozenset(lines[0].split()) if lines else frozenset()
 
 
-def require_grade(grade: Grade, flags: Set[str]) -> None:
-    """Raises `EngineUnavailable` with the reason when this machine cannot serve `grade`."""
+def require_grade(grade: Grade, flags: Set[str], half: Half = Half.BFLOAT16) -> None:
+    """Raises `EngineUnavailable` with the reason when this processor cannot serve `grade`."""
+    if grade is Grade.FAST and half is Half.FLOAT16:
+        raise EngineUnavailable(
+            "Grade fast in float16 needs a GPU; on a processor set TTSFARM_SAMBERT_HALF=bfloat16"
+        )
     if grade is Grade.FAST and not flags & _BF16:
         raise EngineUnavailable(
             "Grade fast needs a processor with bf16 instructions (avx512_bf16, amx_bf16 or Arm "
@@ -48,6 +59,19 @@ def require_grade(grade: Grade, flags: Set[str]) -> None:
     if grade is Grade.INT8 and missing:
         raise EngineUnavailable(
             f"Grade int8 needs {' and '.join(missing)}: install the int8 extra, or choose exact"
+        )
+
+
+def require_cuda_grade(grade: Grade, *, half: Half, has_bf16: bool) -> None:
+    """Raises `EngineUnavailable` with the reason when a GPU cannot serve `grade`."""
+    if grade is Grade.INT8:
+        raise EngineUnavailable(
+            "Grade int8 runs on processors only; on a GPU choose exact or fast, or set "
+            "TTSFARM_SAMBERT_DEVICE=cpu"
+        )
+    if grade is Grade.FAST and half is Half.BFLOAT16 and not has_bf16:
+        raise EngineUnavailable(
+            "Grade fast in bfloat16 needs a GPU that has it; set TTSFARM_SAMBERT_HALF=float16"
         )
 
 

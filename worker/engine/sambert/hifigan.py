@@ -5,7 +5,7 @@ branch are both linear in the same input, so one transposed kernel does both; co
 two-dimensional ones of height 1 in channels-last memory, which the CPU kernels prefer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import cast
 
@@ -132,6 +132,8 @@ class FoldedUp:
 
 
 Pair = tuple[FoldedConv, FoldedConv]
+Block = Callable[[Tensor], Tensor]
+Faster = Callable[[tuple[Pair, ...]], Block | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -239,7 +241,8 @@ def _fold_up(net: Generator, config: VocoderConfig, stage: int) -> FoldedUp:
     back = size - 1 if config.causal else (size - 1) // 2
     lead = max(cut, size - 1 - back)
     last = max(kernel - 1 - cut, back + scale - 1)
-    merged = torch.zeros(*up.weight.shape[:2], lead + last + 1, dtype=torch.float64)
+    shape = (*up.weight.shape[:2], lead + last + 1)
+    merged = torch.zeros(shape, dtype=torch.float64, device=up.weight.device)
     merged[:, :, lead - cut : lead - cut + kernel] += up.weight.detach().double()
     taps = repeat.weight.detach().double().transpose(0, 1)  # [in, out, size]
     for tap in range(size):

@@ -20,9 +20,33 @@ def layer_norm(width: int) -> nn.LayerNorm:
     return nn.LayerNorm(width, eps=NORM_EPS)
 
 
-def pointwise(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """A kernel-1 convolution applied as the linear map it is."""
-    return F.linear(x, conv.weight[:, :, 0], conv.bias)
+class Near(nn.Conv1d):
+    """A convolution over [batch, time, channels] as one product of neighbours side by side.
+
+    For a sentence's few units a convolution would spend its time rearranging the weight.
+    """
+
+    def __init__(self, n_in: int, n_out: int, kernel: int, *, bias: bool = True) -> None:
+        super().__init__(n_in, n_out, kernel, bias=bias)
+        self._flat: Tensor | None = None
+
+    def flat(self) -> Tensor:
+        """The weight [out, kernel * in]."""
+        return self.weight.detach().permute(0, 2, 1).flatten(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._flat is None:
+            self._flat = self.flat()
+        return F.linear(self.beside(x, self.kernel_size[0]), self._flat, self.bias)
+
+    @staticmethod
+    def beside(x: Tensor, kernel: int) -> Tensor:
+        """Each unit with its neighbours: [batch, time, kernel * channels]."""
+        if kernel == 1:
+            return x
+        time = x.shape[1]
+        wide = F.pad(x, (0, 0, kernel // 2, kernel // 2))
+        return torch.cat([wide[:, tap : tap + time] for tap in range(kernel)], dim=2)
 
 
 class SelfAttention(nn.Module):
@@ -54,37 +78,37 @@ class ConvFeedForward(nn.Module):
     def __init__(self, shape: TransformerShape, kernel: int) -> None:
         super().__init__()
         self.layer_norm = layer_norm(shape.units)
-        self.w_1 = nn.Conv1d(shape.units, shape.ffn_units, kernel, padding=kernel // 2)
-        self.w_2 = nn.Conv1d(shape.ffn_units, shape.units, 1)
-        self._flat: Tensor | None = None
+        self.w_1 = Near(shape.units, shape.ffn_units, kernel)
+        self.w_2 = Near(shape.ffn_units, shape.units, 1)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         # A padding row normalises to the norm's bias, which must not leak into its neighbours.
         normed = self.layer_norm(x) * mask
-        return x + pointwise(self.w_2, F.relu(self._first(normed)))
-
-    def _first(self, x: Tensor) -> Tensor:
-        """`w_1` as one product over the neighbours side by side, with the weight kept so.
-
-        For a sentence's few units a convolution would spend its time rearranging the weight.
-        """
-        kernel = self.w_1.kernel_size[0]
-        if self._flat is None:
-            self._flat = self.w_1.weight.detach().permute(0, 2, 1).flatten(1)  # [out, k * in]
-        time = x.shape[1]
-        wide = F.pad(x, (0, 0, kernel // 2, kernel // 2))
-        near = torch.cat([wide[:, tap : tap + time] for tap in range(kernel)], dim=2)
-        return F.linear(near, self._flat, self.w_1.bias)
+        out: Tensor = x + self.w_2(F.relu(self.w_1(normed)))
+        return out
 
 
 class FsmnFeedForward(nn.Module):
     def __init__(self, width: int, shape: FsmnShape) -> None:
         super().__init__()
-        self.w_1 = nn.Conv1d(width, shape.ffn_units, 1)
-        self.w_2 = nn.Conv1d(shape.ffn_units, shape.memory_units, 1, bias=False)
+        self.w_1 = Near(width, shape.ffn_units, 1)
+        self.w_2 = Near(shape.ffn_units, shape.memory_units, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return pointwise(self.w_2, F.relu(pointwise(self.w_1, x)))
+        out: Tensor = self.w_2(F.relu(self.w_1(x)))
+        return out
+
+
+class Blend(nn.Conv1d):
+    """A convolution over [batch, time, channels] of each channel by itself, zeros around."""
+
+    def __init__(self, units: int, kernel: int, around: tuple[int, int]) -> None:
+        super().__init__(units, units, kernel, groups=units, bias=False)
+        self.around = around
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = F.pad(x.transpose(1, 2), self.around)
+        return super().forward(wide).transpose(1, 2)
 
 
 class FsmnMemory(nn.Module):
@@ -92,13 +116,11 @@ class FsmnMemory(nn.Module):
 
     def __init__(self, shape: FsmnShape, padding: tuple[int, int]) -> None:
         super().__init__()
-        self.padding = padding
-        units = shape.memory_units
-        self.conv_dw = nn.Conv1d(units, units, shape.filter_size, groups=units, bias=False)
+        self.conv_dw = Blend(shape.memory_units, shape.filter_size, padding)
 
     def forward(self, h: Tensor) -> Tensor:
-        blend: Tensor = self.conv_dw(F.pad(h.transpose(1, 2), self.padding))
-        return h + blend.transpose(1, 2)
+        out: Tensor = h + self.conv_dw(h)
+        return out
 
 
 class Fsmn(nn.Module):

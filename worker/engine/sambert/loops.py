@@ -2,7 +2,7 @@
 
 The duration predictor, the mel decoder and the LSTMs go step by step, and each step is a few
 small products, so a framework's overhead would be most of their time. `compiled` runs them with
-numba; `eager` with PyTorch where numba is not installed.
+numba; `eager` with PyTorch where numba is not installed or the network is on a GPU.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from worker.engine.sambert.hifigan import Faster
 
 Array = NDArray[np.float32]
 
@@ -61,22 +63,29 @@ class DecoderInput(NamedTuple):
     keys and values of each layer, `band` the window's width in steps.
     """
 
-    inputs: Array
-    memory_kv: Array
+    inputs: Tensor
+    memory_kv: Tensor
     band: int
 
 
+Durations = Callable[[Sequence[Array]], list[Array]]
+Decoder = Callable[[Sequence[DecoderInput]], list[Tensor]]
+
+
 class Loops(Protocol):
-    """One way to run the sequential parts."""
+    """One way to run the sequential parts; each method prepares a loop over given weights."""
 
-    def settle(self, weights: DecoderWeights) -> DecoderWeights:
-        """The same weights, lying in memory as `decode` reads them fastest."""
+    def settle(self, net: nn.Module) -> None:
+        """Replace the maps among a network's modules by faster ones, where there are any."""
 
-    def durations(self, weights: DurationWeights, conditions: Sequence[Array]) -> list[Array]:
+    def durations(self, weights: DurationWeights) -> Durations:
         """log(1 + frames) of each unit: [units] for each condition [units, 4H]."""
 
-    def decode(self, weights: DecoderWeights, items: Sequence[DecoderInput]) -> list[Array]:
+    def decoder(self, weights: DecoderWeights) -> Decoder:
         """Mel frames [steps, r*C] for each item; no item sees another."""
+
+    def blocks(self, slope: float) -> Faster | None:
+        """What makes residual blocks faster than PyTorch's convolutions, if anything does."""
 
     def lstm(self, module: nn.LSTM) -> Callable[[Tensor], Tensor]:
         """A one-layer LSTM as a function of [time, channels] to [time, units * directions]."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from worker.engine.sambert.grades import Grade
+from worker.engine.sambert.grades import Grade, Half
 from worker.engine.sambert.vocoder import CHUNK_FRAMES
 
 
@@ -13,7 +13,8 @@ class SambertOptions:
 
     `model_dirs` are ModelScope model folders. `cache_dir` holds what is compiled or built once a
     machine; None keeps compiled loops beside the code and int8 graphs in memory. `compiled` False
-    runs the sequential parts without numba even where it is installed.
+    runs the sequential parts without numba even where it is installed. `device` is cpu, cuda or
+    cuda:N; `half` is what grade fast computes residual blocks in.
     """
 
     model_dirs: tuple[Path, ...] = ()
@@ -22,6 +23,8 @@ class SambertOptions:
     batch_size: int = 4
     cache_dir: Path | None = None
     compiled: bool = True
+    device: str = "cpu"
+    half: Half = Half.BFLOAT16
     chunk_frames: int = CHUNK_FRAMES
     max_units: int = 1500
     max_audio_s: float = 120.0

@@ -4,7 +4,7 @@ A chunk is rendered with as many frames around it as the generator's receptive f
 only the utterance's own ends are true edges: the result is that of one pass, to rounding.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
@@ -15,13 +15,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from worker.engine.sambert.config import VocoderConfig
-from worker.engine.sambert.hifigan import FINAL_SLOPE, Folded, FoldedStage, Pair
+from worker.engine.sambert.device import CPU
+from worker.engine.sambert.hifigan import FINAL_SLOPE, Faster, Folded, FoldedStage, Pair
 from worker.engine.sambert.loops import Array
 from worker.engine.sambert.source import Source, SourceNoise
 
 CHUNK_FRAMES = 400
-Block = Callable[[Tensor], Tensor]
-Faster = Callable[[tuple[Pair, ...]], Block | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,9 +96,10 @@ class Vocoder:
         config: VocoderConfig,
         source: Source | None,
         chunk_frames: int = CHUNK_FRAMES,
+        device: torch.device = CPU,
     ) -> None:
         self.renderer, self.config, self.source = renderer, config, source
-        self.chunk_frames = chunk_frames
+        self.chunk_frames, self.device = chunk_frames, device
         self.reach = reaches(config)[0]
 
     def excitation(self, mel: Array, noise: SourceNoise) -> Array | None:
@@ -123,13 +123,14 @@ class Vocoder:
         if not len(mel):
             return
         hop = self.config.hop
-        channels = torch.from_numpy(mel[:, : self.config.in_channels]).t()
+        channels = torch.from_numpy(mel[:, : self.config.in_channels]).to(self.device).t()
         for window in windows(len(mel), self.chunk_frames, self.reach):
             part = None
             if excitation is not None:
-                part = torch.from_numpy(excitation[window.start * hop : window.end * hop])
+                own = excitation[window.start * hop : window.end * hop]
+                part = torch.from_numpy(own).to(self.device)
             frames = channels[:, window.start : window.end]
-            yield self.renderer.render(frames, part, window.lead, window.trail).numpy()
+            yield self.renderer.render(frames, part, window.lead, window.trail).cpu().numpy()
 
 
 class TorchRenderer:

@@ -36,7 +36,7 @@ from worker.engine.sambert.config import (
     parse_acoustic,
     parse_vocoder,
 )
-from worker.engine.sambert.eager import EagerLoops
+from worker.engine.sambert.device import find_device
 from worker.engine.sambert.emotions import voice_emotions
 from worker.engine.sambert.folder import VoiceFiles, fingerprint, read_yaml
 from worker.engine.sambert.grades import Grade, cpu_flags, has_vnni
@@ -74,6 +74,7 @@ class SambertVoice:
         _check_fit(files, config, vocoder_config)
         self.hop, self.rate_hz = vocoder_config.hop, files.rate_hz
         checkpoint = read_checkpoint(files.am_checkpoint)
+        self.device = find_device(options.device)
         net, self.unused = _load_acoustic(files, config, checkpoint)
         self.emotions = voice_emotions(files.name, net.emo_tokenizer.weight, checkpoint)
         self.encoder = SymbolEncoder(
@@ -82,7 +83,7 @@ class SambertVoice:
             max_units=options.max_units,
         )
         self.acoustic = AcousticModel(
-            net,
+            net.to(self.device),
             config,
             loops,
             speaker=_speaker(files, config),
@@ -123,8 +124,8 @@ class SambertVoice:
     @torch.inference_mode()
     def first_convolution(self, mel: Array) -> Array:
         """The vocoder's first convolution over mel [frames, mels]: [channels, frames]."""
-        frames = torch.from_numpy(mel[:, : self.vocoder.config.in_channels])
-        out: Array = self._folded.pre(frames.t()[None, :, None])[0, :, 0].numpy()
+        frames = torch.from_numpy(mel[:, : self.vocoder.config.in_channels]).to(self.device)
+        out: Array = self._folded.pre(frames.t()[None, :, None])[0, :, 0].cpu().numpy()
         return out
 
     def warm_up(self) -> None:
@@ -168,16 +169,11 @@ class SambertVoice:
         path = self.files.voc_checkpoint
         net = Generator(config)
         load_strictly(net, vocoder_state(read_checkpoint(path), path), path)
-        kind = torch.bfloat16 if options.grade is Grade.FAST else torch.float32
-        self._folded = folded = fold(net, config, kind)
-        faster = None
-        if options.grade is Grade.EXACT and not isinstance(self.acoustic.loops, EagerLoops):
-            # Needs numba as the compiled loops do, so it comes with them.
-            from worker.engine.sambert.winograd import tiled_blocks
-
-            faster = tiled_blocks(config.slope)
+        kind = getattr(torch, options.half) if options.grade is Grade.FAST else torch.float32
+        self._folded = folded = fold(net.to(self.device), config, kind)
+        faster = None if options.grade is Grade.FAST else self.acoustic.loops.blocks(config.slope)
         renderer: WindowRenderer = TorchRenderer(folded, faster)
-        exact = Vocoder(renderer, config, _source(folded), options.chunk_frames)
+        exact = Vocoder(renderer, config, _source(folded), options.chunk_frames, self.device)
         if options.grade is not Grade.INT8:
             return exact
         renderer = self._quantised(folded, exact, options)
@@ -288,7 +284,7 @@ def _source(folded: Folded) -> Source | None:
         return None
     weight, bias = folded.merge
     return Source(
-        weight=weight[0].numpy(),
+        weight=weight[0].cpu().numpy(),
         bias=float(bias[0]),
         rate_hz=folded.config.source_rate_hz,
         hop=folded.config.hop,

@@ -14,23 +14,34 @@ dilation, so a block covers a stretch of time and the next tile lies `dilation` 
 """
 
 from collections.abc import Callable
-from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
+from numba.core import types
+from numba.extending import intrinsic
 from numpy.typing import NDArray
 from torch import Tensor
 
-from worker.engine.sambert.compiled import compiled
-from worker.engine.sambert.hifigan import FoldedConv, Pair
+from worker.engine.sambert.hifigan import Faster, FoldedConv, Pair
 from worker.engine.sambert.loops import Array
+from worker.engine.sambert.memory import Scratch
+from worker.engine.sambert.tiles import (
+    LANES,
+    Emitter,
+    Rows,
+    address,
+    compiled,
+    multiply,
+    pack,
+    unpacked,
+)
 
 TILE = 4  # outputs a tile, and taps a group
 SIZE = 2 * TILE - 1  # products a tile and group
 # Found by search for the least rounding error among small fractions; infinity is the last point.
 POINTS = (0.0, -2.0, -1.0, -0.5, 1.0, 1.5)
-_BLOCK_FLOATS = 1 << 17  # of one block's inputs, about an L2 cache
+_BLOCK_FLOATS = 1 << 16  # of one block's inputs, about an L2 cache
 
 
 class Transforms(NamedTuple):
@@ -57,164 +68,234 @@ def transforms() -> Transforms:
     return Transforms(spread / scale, weights * scale, gather)
 
 
-def _constants(matrix: NDArray[np.float64]) -> tuple[tuple[Any, ...], ...]:
-    """Tuples, which a kernel compiles in as constants."""
-    return tuple(tuple(np.float32(value) for value in row) for row in matrix)
+class Onto(NamedTuple):
+    """Where a convolution's results go: addresses of the first sample of base, sum and activation.
 
-
-_S = _constants(transforms().spread)
-_G = _constants(transforms().gather)
-
-
-@compiled
-def dot(f: Any, a: Any, b: Any, c: Any, d: Any, e: Any, g: Any, h: Any) -> Any:  # noqa: PLR0913  # unrolled
-    """Seven factors times seven values: what makes the transforms' loops straight lines."""
-    return f[0] * a + f[1] * b + f[2] * c + f[3] * d + f[4] * e + f[5] * g + f[6] * h
-
-
-@compiled
-def activate(x: Array, slope: Any, before: int, out: Array) -> None:
-    """LeakyReLU of x [time, C] into `out` from row `before` on; zeros before and after."""
-    time, channels = x.shape
-    out[:before] = np.float32(0)
-    for t in range(time):
-        for c in range(channels):
-            out[before + t, c] = max(x[t, c], x[t, c] * slope)
-    out[before + time :] = np.float32(0)
-
-
-@compiled
-def spread_rows(x: Array, step: int, first: int, out: Array) -> None:
-    """Fill out [7, rows, C] with the transformed tiles from row `first` on of padded x."""
-    for row in range(out.shape[1]):
-        at = (first + row) // step * TILE * step + (first + row) % step
-        for c in range(out.shape[2]):
-            v0, v1, v2 = x[at, c], x[at + step, c], x[at + 2 * step, c]
-            v3, v4, v5 = x[at + 3 * step, c], x[at + 4 * step, c], x[at + 5 * step, c]
-            v6 = x[at + 6 * step, c]
-            out[0, row, c] = dot(_S[0], v0, v1, v2, v3, v4, v5, v6)
-            out[1, row, c] = dot(_S[1], v0, v1, v2, v3, v4, v5, v6)
-            out[2, row, c] = dot(_S[2], v0, v1, v2, v3, v4, v5, v6)
-            out[3, row, c] = dot(_S[3], v0, v1, v2, v3, v4, v5, v6)
-            out[4, row, c] = dot(_S[4], v0, v1, v2, v3, v4, v5, v6)
-            out[5, row, c] = dot(_S[5], v0, v1, v2, v3, v4, v5, v6)
-            out[6, row, c] = dot(_S[6], v0, v1, v2, v3, v4, v5, v6)
-
-
-@compiled
-def gather_rows(p: Array, step: int, first: int, bias: Array, base: Array, out: Array) -> None:
-    """Turn products p [7, rows, C] into out [time, C] from row `first` on, bias and base added.
-
-    `base` is [time, C], or empty for none.
+    A `base` of 0 adds nothing, and then only the activated result is stored.
     """
-    channels = out.shape[1]
-    tile = np.empty((TILE, channels), dtype=np.float32)
-    for row in range(p.shape[1]):
-        for c in range(channels):
-            m0, m1, m2, m3 = p[0, row, c], p[1, row, c], p[2, row, c], p[3, row, c]
-            m4, m5, m6 = p[4, row, c], p[5, row, c], p[6, row, c]
-            tile[0, c] = bias[c] + dot(_G[0], m0, m1, m2, m3, m4, m5, m6)
-            tile[1, c] = bias[c] + dot(_G[1], m0, m1, m2, m3, m4, m5, m6)
-            tile[2, c] = bias[c] + dot(_G[2], m0, m1, m2, m3, m4, m5, m6)
-            tile[3, c] = bias[c] + dot(_G[3], m0, m1, m2, m3, m4, m5, m6)
-        at = (first + row) // step * TILE * step + (first + row) % step
-        for o in range(min(TILE, (out.shape[0] - at + step - 1) // step)):
-            t = at + o * step
-            if base.shape[0]:
-                for c in range(channels):
-                    out[t, c] = tile[o, c] + base[t, c]
+
+    bias: Array
+    base: int
+    out: int
+    active: int
+    slope: Any
+
+
+_TRANSFORMS = transforms()
+_HALF = 8  # channels a transform's vector holds: seven inputs and a sum fit in registers
+
+
+def _type_spread(_: Any, where: Any) -> Any:
+    """The seven inputs of a tile, combined for each point.
+
+    `where` is (source, bytes from input to input, target, bytes from point to point).
+    """
+
+    def emit(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        vectors = Emitter(builder, _HALF)
+        source, step, target, point = unpacked(builder, arguments[0], 4)
+        values = [vectors.load(vectors.offset(source, step, i)) for i in range(SIZE)]
+        for j, factors in enumerate(_TRANSFORMS.spread):
+            vectors.store(vectors.blend(values, factors), vectors.offset(target, point, j))
+        return context.get_dummy_value()
+
+    return types.void(where), emit
+
+
+def _type_gather(_: Any, added: Any, where: Any, slope: Any) -> Any:  # noqa: ARG001  # its type is fixed
+    """A tile's four outputs from its seven products, LeakyReLU of them stored.
+
+    `where` is (products, bytes from point to point, bias, base, target, activated target, bytes
+    from output to output). When `added` is 1 the base is added and the bare sum stored too.
+    """
+    if not isinstance(added, types.IntegerLiteral):
+        return None  # numba asks again with the literal's value
+    with_base = added.literal_value
+
+    def emit(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
+        vectors = Emitter(builder, _HALF)
+        products, point, bias, base, target, active, step = unpacked(builder, arguments[1], 7)
+        values = [vectors.load(vectors.offset(products, point, j)) for j in range(SIZE)]
+        start, bend = vectors.load(bias), vectors.splat(arguments[2])
+        for o, factors in enumerate(_TRANSFORMS.gather):
+            total = start
+            if with_base:
+                total = builder.fadd(total, vectors.load(vectors.offset(base, step, o)))
+            total = vectors.blend(values, factors, total)
+            if with_base:
+                vectors.store(total, vectors.offset(target, step, o))
+            vectors.store(vectors.leaky(total, bend), vectors.offset(active, step, o))
+        return context.get_dummy_value()
+
+    return types.void(added, where, types.float32), emit
+
+
+spread_tile = cast(Callable[..., None], intrinsic(_type_spread))
+gather_tile = cast(Callable[..., None], intrinsic(_type_gather))
+
+
+@compiled
+def spread_rows(source: int, step: int, first: int, out: Array) -> None:
+    """Fill out [7, rows, C] with the transformed tiles from row `first` on.
+
+    `source` is the address of the first tile's first input, samples [time, C] from there on.
+    """
+    _, n_rows, channels = out.shape
+    line, here, point = channels * 4, address(out), n_rows * channels * 4
+    tile, phase = first // step, first % step
+    for row in range(n_rows):
+        at = source + (tile * TILE * step + phase) * line
+        to = here + row * line
+        for c in range(0, line, _HALF * 4):
+            spread_tile((at + c, step * line, to + c, point))
+        phase += 1
+        if phase == step:
+            tile, phase = tile + 1, 0
+
+
+@compiled
+def gather_rows(p: Array, step: int, first: int, onto: Onto) -> None:
+    """Turn products p [7, rows, C] into outputs from row `first` on."""
+    _, n_rows, channels = p.shape
+    line, here, point = channels * 4, address(p), n_rows * channels * 4
+    tile, phase = first // step, first % step
+    bias = address(onto.bias)
+    for row in range(n_rows):
+        at = (tile * TILE * step + phase) * line
+        for c in range(0, line, _HALF * 4):
+            products, to = here + row * line + c, at + c
+            places = (products, point, bias + c, onto.base + to, onto.out + to, onto.active + to)
+            if onto.base:
+                gather_tile(1, (*places, step * line), onto.slope)
             else:
-                for c in range(channels):
-                    out[t, c] = tile[o, c]
+                gather_tile(0, (*places, step * line), onto.slope)
+        phase += 1
+        if phase == step:
+            tile, phase = tile + 1, 0
 
 
-class Scratch:
-    """Memory that convolutions use one after another: fresh pages would cost as much as sums."""
+@compiled
+def convolve(
+    source: int, step: int, weights: Array, total: int, onto: Onto, scratch: Array
+) -> None:
+    """One convolution, block of rows by block.
 
-    def __init__(self) -> None:
-        self._parts: dict[str, Tensor] = {}
+    weights are [7, panels, groups, C, 16], `source` the address of the samples the first output
+    sees, `total` the number of rows, `scratch` [2, floats] holds a block's inputs and products.
+    """
+    _, panels, groups, channels, lanes = weights.shape
+    extra = (groups - 1) * step
+    nothing = np.zeros(panels * lanes, dtype=np.float32)
+    block = scratch.shape[1] // (SIZE * channels) - extra
+    line = channels * 4
+    for first in range(0, total, block):
+        rows = min(block, total - first)
+        size = SIZE * (rows + extra) * channels
+        inputs = scratch[0, :size].reshape((SIZE, rows + extra, channels))
+        products = scratch[1, : SIZE * rows * channels].reshape((SIZE, rows, channels))
+        spread_rows(source, step, first, inputs)
+        for j in range(SIZE):
+            given = Rows(address(inputs[j]), line, step * line)
+            multiply(rows, given, weights[j], nothing, Rows(address(products[j]), line, 0))
+        gather_rows(products, step, first, onto)
 
-    def take(self, name: str, *shape: int) -> Tensor:
-        size = prod(shape)
-        part = self._parts.get(name)
-        if part is None or part.numel() < size:
-            part = self._parts[name] = torch.zeros(size)
-        return part[:size].view(shape)
+
+@compiled
+def begin(x: Array, slope: Any, bare: Array, active: Array) -> None:
+    """x [time, C] into the first rows of `bare`, LeakyReLU of it into those of `active`."""
+    for t in range(x.shape[0]):
+        for c in range(x.shape[1]):
+            bare[t, c] = x[t, c]
+            active[t, c] = max(x[t, c], x[t, c] * slope)
+
+
+class Samples:
+    """Samples [time, C] between zeros that may be read, the later of them also written."""
+
+    def __init__(self, rows: Array, before: int, after: int) -> None:
+        """`rows` [before + time + after, C] is where they lie."""
+        self.rows, self.before, self.end = rows, before, len(rows) - after
+        rows[:before] = 0
+        self.clear()
+
+    def clear(self) -> None:
+        """Zero again what a convolution wrote after the end."""
+        self.rows[self.end :] = 0
+
+    @property
+    def own(self) -> Array:
+        return self.rows[self.before : self.end]
+
+    def address(self, shift: int = 0) -> int:
+        """The address of the first sample, or of the one `shift` before it."""
+        return self.rows.ctypes.data + (self.before - shift) * self.rows.strides[0]
 
 
 class TiledConv:
-    """One convolution of equal input and output channels: LeakyReLU, convolve, add."""
+    """One convolution of equal input and output channels, and LeakyReLU of its result."""
 
     def __init__(self, conv: FoldedConv, slope: float, scratch: Scratch) -> None:
         channels, _, _, kernel = conv.weight.shape
-        self.slope = np.float32(slope)
-        self.rate, self.left = conv.dilation, conv.left
-        self.groups = -(-kernel // TILE)
-        taps = np.zeros((self.groups * TILE, channels, channels))
+        self.slope, self.scratch = np.float32(slope), scratch
+        self.step, self.left = conv.dilation, conv.left
+        groups = -(-kernel // TILE)
+        taps = np.zeros((groups * TILE, channels, channels))
         taps[:kernel] = conv.weight[:, :, 0].permute(2, 1, 0).double().numpy()
-        grouped = taps.reshape(self.groups, TILE, channels, channels)
-        weights = np.einsum("jl,glio->gjio", transforms().weights, grouped)
-        self.weights = torch.from_numpy(weights.astype(np.float32))  # [groups, 7, in, out]
+        grouped = taps.reshape(groups, TILE, channels, channels)
+        weights = np.einsum("jl,glio->jgio", _TRANSFORMS.weights, grouped).astype(np.float32)
+        self.weights = np.stack([pack(weight) for weight in weights])  # [7, panels, groups, C, 16]
         bias = conv.bias if conv.bias is not None else torch.zeros(channels)
         self.bias: Array = bias.numpy()
-        self.n_rows = max(1, _BLOCK_FLOATS // (SIZE * channels))
-        self.scratch = scratch
+        # The last tile ends up to a tile after the samples, and its groups' inputs still later.
+        self.after = (groups * TILE + SIZE) * self.step
 
-    def __call__(self, x: Array, base: Array, out: Array) -> Array:
-        """`out` [time, C], filled with conv(leaky(x)) + base; an empty `base` adds nothing."""
-        time, channels = x.shape
-        total = -(-time // (self.rate * TILE)) * self.rate
-        extra = (self.groups - 1) * self.rate
-        # The last tile's window ends SIZE - 1 samples, a dilation apart, after its start.
-        length = (total + extra) * TILE + SIZE * self.rate
-        padded = self.scratch.take("padded", length, channels).numpy()
-        activate(x, self.slope, self.left, padded)
-        for first in range(0, total, self.n_rows):
-            rows = min(self.n_rows, total - first)
-            inputs = self.scratch.take("inputs", SIZE, rows + extra, channels)
-            spread_rows(padded, self.rate, first, inputs.numpy())
-            products = self.scratch.take("products", SIZE, rows, channels)
-            torch.bmm(inputs[:, :rows], self.weights[0], out=products)
-            for g in range(1, self.groups):
-                at = g * self.rate
-                products.baddbmm_(inputs[:, at : at + rows], self.weights[g])
-            gather_rows(products.numpy(), self.rate, first, self.bias, base, out)
-        return out
+    def __call__(self, source: Samples, base: Samples | None, active: Samples) -> None:
+        """LeakyReLU of conv(source) into `active`; with a `base`, it grows by conv(source) too."""
+        total = -(-len(source.own) // (self.step * TILE)) * self.step
+        bare = base.address() if base else 0
+        onto = Onto(self.bias, bare, bare, active.address(), self.slope)
+        blocks = self.scratch.take("blocks", 2, _BLOCK_FLOATS)
+        convolve(source.address(self.left), self.step, self.weights, total, onto, blocks)
+        active.clear()
 
 
 class TiledBlock:
     """A residual block as tiled convolutions: [1, C, 1, time] in channels-last memory to the same.
 
-    Direct convolutions do no better than tiles from `MIN_WORK` channels times taps on.
+    Only for whole panels of channels.
     """
 
-    MIN_WORK = 384
-
     def __init__(self, pairs: tuple[Pair, ...], slope: float, scratch: Scratch) -> None:
+        self.slope, self.scratch = np.float32(slope), scratch
         self.pairs = [
             (TiledConv(first, slope, scratch), TiledConv(second, slope, scratch))
             for first, second in pairs
         ]
-        self.scratch = scratch
+        convs = [conv for pair in self.pairs for conv in pair]
+        self.before, self.after = max(c.left for c in convs), max(c.after for c in convs)
 
     @classmethod
     def pays(cls, pairs: tuple[Pair, ...]) -> bool:
-        weight = pairs[0][0].weight
-        return weight.shape[0] * weight.shape[3] >= cls.MIN_WORK
+        return pairs[0][0].weight.shape[0] % LANES == 0
 
     def __call__(self, x: Tensor) -> Tensor:
         samples: Array = x[0, :, 0].t().contiguous().numpy()
-        nothing = np.empty((0, samples.shape[1]), dtype=np.float32)
-        hidden = self.scratch.take("hidden", *samples.shape).numpy()
-        out = np.empty_like(samples)
+        bare, active, hidden = (
+            self._samples(name, samples) for name in ("bare", "active", "hidden")
+        )
+        begin(samples, self.slope, bare.own, active.own)
         for first, second in self.pairs:
-            first(samples, nothing, hidden)
-            # From the second pair on base and out are one: each sample is read, then written.
-            samples = second(hidden, samples, out)
-        return torch.from_numpy(out).t()[None, :, None]
+            first(active, None, hidden)
+            second(hidden, bare, active)
+        return torch.from_numpy(bare.own.copy()).t()[None, :, None]
+
+    def _samples(self, name: str, like: Array) -> Samples:
+        time, channels = like.shape
+        rows = self.scratch.take(name, self.before + time + self.after, channels)
+        return Samples(rows, self.before, self.after)
 
 
-def tiled_blocks(slope: float) -> Callable[[tuple[Pair, ...]], TiledBlock | None]:
+def tiled_blocks(slope: float) -> Faster:
     """Makes a faster form of residual blocks where there is one; they share their memory."""
     scratch = Scratch()
     return lambda pairs: TiledBlock(pairs, slope, scratch) if TiledBlock.pays(pairs) else None

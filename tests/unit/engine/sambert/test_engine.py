@@ -21,10 +21,10 @@ from tests.golden.make_voice import make_voice
 from tests.reference import GOLDEN, NSF_VARIANTS, VARIANTS, references, voice, worst
 from worker.engine.base import Engine
 from worker.engine.sambert.adaptor import round_durations
-from worker.engine.sambert.compiled import compiled
 from worker.engine.sambert.eager import EagerLoops
 from worker.engine.sambert.engine import SambertEngine, choose_loops
 from worker.engine.sambert.options import SambertOptions
+from worker.engine.sambert.tiles import compiled
 from worker.engine.sambert.voice import sentences
 from worker.types import Utterance
 

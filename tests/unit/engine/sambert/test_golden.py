@@ -13,9 +13,9 @@ from tests.reference import (
     EXCITATION_LIMIT,
     F0_LIMIT_HZ,
     FLOAT_STAGES,
-    LOOPS,
     NSF_VARIANTS,
     NSF_WAVE_LIMIT,
+    RUNS,
     VARIANTS,
     WAVE_LIMIT,
     Reference,
@@ -53,25 +53,26 @@ def check(variant: str, stages: Stages, expected: Reference) -> None:
     assert worst(stages.wave, want["wav"]) <= limit
 
 
-@pytest.mark.parametrize("loops", LOOPS)
+@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_each_utterance_alone_meets_the_reference(variant: str, loops: str) -> None:
+def test_each_utterance_alone_meets_the_reference(variant: str, run: str) -> None:
     for reference in references(variant):
-        [stages] = speak(voice(variant, loops), [reference])
+        [stages] = speak(voice(variant, run), [reference])
         check(variant, stages, reference)
 
 
-@pytest.mark.parametrize("loops", LOOPS)
+@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_a_batch_of_all_meets_the_reference(variant: str, loops: str) -> None:
+def test_a_batch_of_all_meets_the_reference(variant: str, run: str) -> None:
     chosen = references(variant)
-    for stages, reference in zip(speak(voice(variant, loops), chosen), chosen, strict=True):
+    for stages, reference in zip(speak(voice(variant, run), chosen), chosen, strict=True):
         check(variant, stages, reference)
 
 
+@pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_vocoder_alone_meets_the_reference(variant: str) -> None:
-    vocoder = voice(variant).vocoder
+def test_the_vocoder_alone_meets_the_reference(variant: str, run: str) -> None:
+    vocoder = voice(variant, run).vocoder
     for reference in references(variant):
         expected = reference.expected
         if variant in NSF_VARIANTS and "excitation" not in expected:

@@ -1,0 +1,94 @@
+"""A batch from its body into the farm."""
+
+from tempfile import SpooledTemporaryFile
+
+from flask import Request
+
+from api.batch_bodies import read_pieces
+from api.batch_requests import (
+    BatchHeadBody,
+    Judged,
+    Received,
+    judge,
+    open_spool,
+    parse_head,
+    receive,
+)
+from api.bodies import drain
+from api.farm import Farm
+from api.guards import current_caller, current_tenant
+from api.submission import rules_of
+from shared.batches import Batch, BatchHead
+from shared.errors import InvalidRequest, RequestError
+
+
+def submit_batch(farm: Farm, request: Request, key: str | None) -> tuple[Batch, Judged | None]:
+    """The batch, stored and accepted, with what was left out; None where it was there before.
+
+    A call that breaks off leaves a batch that nobody sees and nothing is done for. The same body
+    with the same key or id goes on with it; jobs stored before are not stored again.
+    """
+    with open_spool() as given, open_spool() as kept:
+        received = _receive(farm, request, given)
+        rules = rules_of(farm)
+        head = parse_head(received.head, rules)
+        judged = judge(received, head, rules, kept)
+        _refuse(judged, received.n_inputs, everything=head.accept == "all")
+        return _store(farm, head, judged, received.fingerprint, key)
+
+
+def _receive(farm: Farm, request: Request, into: SpooledTemporaryFile[str]) -> Received:
+    chosen = farm.settings
+    try:
+        pieces = read_pieces(request, chosen.max_batch_bytes, chosen.max_body_bytes)
+        return receive(pieces, chosen.max_batch_inputs, into)
+    except RequestError:
+        drain(request)
+        raise
+
+
+def _store(
+    farm: Farm, head: BatchHeadBody, judged: Judged, fingerprint: str, key: str | None
+) -> tuple[Batch, Judged | None]:
+    stem, tenant = farm.new_id(), current_tenant()
+    opened = farm.batches.open(
+        BatchHead(
+            id=head.id or stem,
+            tenant=tenant,
+            fingerprint=fingerprint,
+            idempotency_key=key,
+            webhook_url=head.webhook_url,
+            retention_s=head.retention_s or farm.settings.retention_s,
+            metadata=head.metadata,
+        ),
+        stem,
+    )
+    if not opened.pending:
+        farm.batches.settle(tenant, opened.id)
+        return farm.batches.batch(tenant, opened.id), None
+    farm.batches.add(tenant, opened.id, judged)
+    batch = farm.batches.commit(
+        tenant,
+        opened.id,
+        judged.n_rejected,
+        judged.faults,
+        current_caller().subjects,
+        farm.settings.queue_wait_limit_s or None,
+    )
+    for voice, n_jobs in judged.voices.items():
+        farm.bells.ring(voice)
+        farm.metrics.count_submit(voice, created=True, n_jobs=n_jobs)
+    return batch, judged
+
+
+def _refuse(judged: Judged, n_inputs: int, *, everything: bool) -> None:
+    """Raise `InvalidRequest` when what is wrong keeps the batch from being accepted."""
+    if not judged.n_rejected or (judged.n_valid and not everything):
+        return
+    told = f", the first {len(judged.faults)} faults are told" if judged.n_told_short else ""
+    raise InvalidRequest(
+        f"{judged.n_rejected} of {n_inputs} inputs are at fault{told}; nothing was accepted. "
+        'Mend them, or leave them out with "accept": "valid".',
+        errors=judged.faults,
+        inputs_at_fault=judged.n_rejected,
+    )

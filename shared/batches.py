@@ -1,0 +1,368 @@
+"""BatchStore: many inputs accepted as one, their jobs ordinary jobs. One Lua script a transition.
+
+A batch is stored in pieces and accepted by one script; no job of it is due before that. What was
+stored stays when the sender breaks off and sends again; what nobody goes on with is removed.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.connection import Scripts, state_store
+from shared.errors import IdempotencyConflict, NotFound, WrongState
+from shared.jobs import PRIORITY_RANKS, crowded
+from shared.limits import Subject, dump_subjects, read_quotas, refuse
+from shared.records import newest, read_each, read_job
+from shared.schemas import Job, JobRequest
+from shared.states import BatchStatus, JobStatus
+
+STEP_JOBS = 100  # jobs one script releases, cancels or removes
+CHUNK_JOBS = 100  # jobs one script stores
+CHUNK_CHARS = 500_000
+SILENT_S = 900  # a batch not accepted yet is given up when its sender is silent for so long
+RETRIABLE = frozenset({JobStatus.FAILED, JobStatus.EXPIRED})
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchHead:
+    """What is asked of a batch as a whole. `fingerprint` covers its inputs too."""
+
+    id: str
+    tenant: str
+    fingerprint: str
+    idempotency_key: str | None = None
+    webhook_url: str | None = None
+    retention_s: int = 86_400
+    metadata: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchInput:
+    """One input: `number` counts the inputs as they were given, from 1; `name` is unique."""
+
+    number: int
+    name: str
+    text: str
+    request: JobRequest
+    fingerprint: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """A batch as the store knows it. Times are milliseconds since the epoch, by Redis's clock.
+
+    `counts` has how many jobs are in each status; `n_deleted` were removed one by one.
+    """
+
+    id: str
+    tenant: str
+    accepted: bool
+    counts: dict[JobStatus, int]
+    n_total: int
+    n_deleted: int
+    n_rejected: int
+    n_chars: int
+    audio_ms: int
+    metadata: dict[str, str]
+    created_ms: int
+    started_ms: int | None
+    canceled_ms: int | None
+    finished_ms: int | None
+    expires_ms: int | None
+    version: int
+
+    @property
+    def finished(self) -> bool:
+        return self.finished_ms is not None
+
+    @property
+    def status(self) -> BatchStatus:
+        if not self.accepted:
+            return BatchStatus.STORING
+        if self.finished:
+            canceled = self.canceled_ms is not None and self.counts[JobStatus.CANCELED] > 0
+            return BatchStatus.CANCELED if canceled else BatchStatus.COMPLETED
+        return BatchStatus.QUEUED if self.started_ms is None else BatchStatus.RUNNING
+
+    @property
+    def watched_as(self) -> str:
+        """The name under which the watcher hears of its changes."""
+        return f"batch:{self.id}:{self.tenant}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A batch that may be stored. `pending` is False when it was accepted before."""
+
+    id: str
+    pending: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPage:
+    """Batches, newest first; `next_cursor` is None on the last page."""
+
+    batches: tuple[Batch, ...]
+    next_cursor: str | None
+
+
+class BatchStore:
+    """Batches as a tenant sees them; every method may raise `StateStoreUnavailable`."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    # Accepting
+
+    def open(self, head: BatchHead, stem: str) -> Opened:
+        """Begin a batch, or find the one its key or id began before.
+
+        `stem` is what a new one's jobs are named after. Raises `IdempotencyConflict` when the one
+        found has other content.
+        """
+        while True:
+            phase, found, _stem = self._scripts(
+                "batch_open",
+                head.id,
+                head.tenant,
+                stem,
+                head.idempotency_key or "",
+                head.fingerprint,
+                head.webhook_url or "",
+                head.retention_s * 1000,
+                json.dumps(head.metadata, ensure_ascii=False),
+                SILENT_S * 1000,
+            )
+            if phase == "conflict":
+                raise IdempotencyConflict(
+                    "This idempotency key or id was used before for another batch; "
+                    "send the same inputs again, or choose a new key"
+                )
+            if phase != "leaving":
+                return Opened(id=found, pending=phase in ("created", "storing"))
+            self.settle(head.tenant, found)  # one of this name is being removed: help, then begin
+
+    def add(self, tenant: str, batch_id: str, inputs: Iterable[BatchInput]) -> None:
+        """Store the inputs' jobs, in pieces; those that are stored already stay as they are.
+
+        Raises `WrongState` when the batch was given up or deleted meanwhile.
+        """
+        for chunk in _chunks(inputs):
+            flat: list[str | int] = []
+            for one in chunk:
+                rank = PRIORITY_RANKS[one.request.priority]
+                flat += [one.number, rank, one.text, _record(tenant, batch_id, one)]
+            phase = self._scripts("batch_add", batch_id, tenant, SILENT_S * 1000, *flat)
+            if phase in ("gone", "leaving"):
+                raise WrongState("The batch was removed while it was being sent; send it again")
+
+    def commit(
+        self,
+        tenant: str,
+        batch_id: str,
+        n_rejected: int = 0,
+        rejected: Sequence[dict[str, Any]] = (),
+        subjects: Sequence[Subject] = (),
+        wait_limit_s: float | None = None,
+    ) -> Batch:
+        """Accept a batch whose jobs are stored: from now on they become due.
+
+        Its jobs count for `subjects`; raises `TooManyRequests` or `TextTooLong` when a limit of
+        theirs leaves no room for all of them, `FarmCrowded` when it would wait for too long.
+        """
+        faults = json.dumps(list(rejected), ensure_ascii=False) if rejected else ""
+        counted = dump_subjects(subjects, tenant)
+        limit_ms = "" if wait_limit_s is None else wait_limit_s * 1000
+        phase, *row = self._scripts(
+            "batch_commit", batch_id, tenant, n_rejected, faults, counted, limit_ms
+        )
+        if phase == "crowded":
+            raise crowded(row[0] / 1000, wait_limit_s or 0.0)
+        if phase == "full":
+            refuse(read_quotas(row)[0], self._n_chars(tenant, batch_id))
+        if phase in ("gone", "leaving"):
+            raise WrongState("The batch was removed while it was being sent; send it again")
+        self.settle(tenant, batch_id)
+        return self.batch(tenant, batch_id)
+
+    def settle(self, tenant: str, batch_id: str) -> None:
+        """Do what the batch still has to do; the keeper goes on where this breaks off."""
+        more = True
+        while more:
+            answer = self._scripts("batch_step", batch_id, tenant, STEP_JOBS)
+            more = bool(answer and answer[2])
+
+    def work_off(self, n_steps: int) -> None:
+        """Go on with batches that wait for it, `n_steps` pieces at most. For the keeper."""
+        for _ in range(n_steps):
+            if self._scripts("batch_step", "", "", STEP_JOBS) is None:
+                return
+
+    # Reading
+
+    def batch(self, tenant: str, batch_id: str) -> Batch:
+        """A batch by id; raises `NotFound`."""
+        (record,) = read_each(self._scripts, [self._key("record", tenant, batch_id)])
+        if not record or record["phase"] == "leaving":
+            raise NotFound(f"There is no batch {batch_id!r}; it may have expired or been deleted")
+        return _batch(record)
+
+    def rejected(self, batch: Batch) -> list[dict[str, Any]]:
+        """The faults of the inputs that were left out, as far as they are kept."""
+        if not batch.n_rejected:
+            return []
+        with state_store():
+            text = self._scripts.client.get(self._key("rejected", batch.tenant, batch.id))
+        return list(json.loads(text)) if text else []
+
+    def page(self, tenant: str, *, cursor: str | None = None, limit: int = 20) -> BatchPage:
+        """Accepted batches, newest first, starting after `cursor`."""
+        found: list[tuple[Batch, int]] = []
+        for rows in newest(self._scripts, self._scripts.key("batches", tenant), cursor):
+            keys = [self._key("record", tenant, batch_id) for batch_id, _ in rows]
+            records = read_each(self._scripts, keys)
+            for (_, place), record in zip(rows, records, strict=True):
+                if record:
+                    found.append((_batch(record), place))
+            if len(found) > limit:
+                last, place = found[limit - 1]
+                shown = tuple(batch for batch, _ in found[:limit])
+                return BatchPage(batches=shown, next_cursor=f"{place}.{last.id}")
+        return BatchPage(batches=tuple(batch for batch, _ in found), next_cursor=None)
+
+    def jobs(self, batch: Batch) -> Iterator[Job]:
+        """The batch's jobs in the order of its inputs, read in bounded pieces."""
+        for ids in self._job_ids(batch):
+            keys = [self._scripts.key("job", job_id) for job_id in ids]
+            for record in read_each(self._scripts, keys):
+                if record:
+                    yield read_job(record)
+
+    # Changing
+
+    def cancel(self, tenant: str, batch_id: str) -> Batch:
+        """Cancel what has not ended; a canceled batch stays as it is, another ended is refused."""
+        outcome = self._scripts("batch_cancel", batch_id, tenant)
+        batch = self.batch(tenant, batch_id)
+        if outcome in ("ended", "storing"):
+            raise WrongState(f"The batch is {batch.status}; cancel does not apply to it")
+        self.settle(tenant, batch_id)
+        return self.batch(tenant, batch_id)
+
+    def retry(
+        self,
+        tenant: str,
+        batch_id: str,
+        statuses: frozenset[JobStatus] = RETRIABLE,
+        subjects: Sequence[Subject] = (),
+    ) -> tuple[Batch, frozenset[str]]:
+        """Run the jobs in `statuses` again; the batch, and the voices that now have work.
+
+        Raises `TooManyRequests` where a limit of `subjects` has room for some of them only.
+        """
+        counted = dump_subjects(subjects, tenant)
+        batch = self.batch(tenant, batch_id)
+        if not batch.accepted:
+            raise WrongState(f"The batch is {batch.status}; retry does not apply to it")
+        voices: set[str] = set()
+        rows: list[tuple[str, str, str | int, str]] = []
+        for job in self.jobs(batch):
+            if job.status in statuses:
+                deadline_s = job.request.deadline_s
+                rows.append((job.id, tenant, deadline_s * 1000 if deadline_s else "", counted))
+                voices.add(job.request.voice)
+            if len(rows) == CHUNK_JOBS:
+                self._retry(rows)
+                rows.clear()
+        self._retry(rows)
+        return self.batch(tenant, batch_id), frozenset(voices)
+
+    def _retry(self, rows: Sequence[Sequence[str | int]]) -> None:
+        for outcome, *row in self._scripts.each("retry", rows):
+            if outcome == "full":
+                refuse(read_quotas(row)[0])
+
+    def _n_chars(self, tenant: str, batch_id: str) -> int:
+        (record,) = read_each(self._scripts, [self._key("record", tenant, batch_id)])
+        return int(record["n_chars"]) if record else 0
+
+    def delete(self, tenant: str, batch_id: str) -> None:
+        """Remove a batch with its jobs and their audio; cancels it first."""
+        if self._scripts("batch_delete", batch_id, tenant) == "gone":
+            raise NotFound(f"There is no batch {batch_id!r}; it may have expired or been deleted")
+        self.settle(tenant, batch_id)
+
+    def _key(self, part: str, tenant: str, batch_id: str) -> str:
+        return self._scripts.key("batch", part, batch_id, tenant)
+
+    def _job_ids(self, batch: Batch) -> Iterator[list[str]]:
+        key, after = self._key("jobs", batch.tenant, batch.id), 0
+        while True:
+            with state_store():
+                rows = self._scripts.client.zrangebyscore(
+                    key, f"({after}", "+inf", start=0, num=CHUNK_JOBS, withscores=True
+                )
+            if not rows:
+                return
+            yield [job_id for job_id, _ in rows]
+            after = int(rows[-1][1])
+
+
+def _chunks(inputs: Iterable[BatchInput]) -> Iterator[list[BatchInput]]:
+    chunk: list[BatchInput] = []
+    n_chars = 0
+    for one in inputs:
+        if chunk and (len(chunk) == CHUNK_JOBS or n_chars + len(one.text) > CHUNK_CHARS):
+            yield chunk
+            chunk, n_chars = [], 0
+        chunk.append(one)
+        n_chars += len(one.text)
+    if chunk:
+        yield chunk
+
+
+def _record(tenant: str, batch_id: str, one: BatchInput) -> str:
+    """The fields of a job's record as `name, value, ...`. Only `high` goes before bulk work."""
+    request = one.request
+    fields = {
+        "tenant": tenant,
+        "fingerprint": one.fingerprint,
+        "request": json.dumps(request.dump(), ensure_ascii=False),
+        "voice": request.voice,
+        "class": "interactive" if request.priority == "high" else "bulk",
+        "n_chars": str(len(one.text)),
+        "retention_ms": str(request.retention_s * 1000),
+        "webhook_url": request.webhook_url or "",
+        "webhook_events": ",".join(request.webhook_events),
+        "idempotency_key": "",
+        "id_chosen": "0",
+        "deadline_ms": str(request.deadline_s * 1000) if request.deadline_s else "",
+        "batch": batch_id,
+        "name": one.name,
+    }
+    return json.dumps([part for pair in fields.items() for part in pair], ensure_ascii=False)
+
+
+def _batch(record: dict[str, str]) -> Batch:
+    def moment(name: str) -> int | None:
+        return int(record[name]) if name in record else None
+
+    return Batch(
+        id=record["id"],
+        tenant=record["tenant"],
+        accepted=record["phase"] != "storing",
+        counts={status: int(record[f"n_{status}"]) for status in JobStatus},
+        n_total=int(record["n_total"]),
+        n_deleted=int(record["n_deleted"]),
+        n_rejected=int(record["n_rejected"]),
+        n_chars=int(record["n_chars"]),
+        audio_ms=int(record["audio_ms"]),
+        metadata=json.loads(record["metadata"]),
+        created_ms=int(record["created_ms"]),
+        started_ms=moment("started_ms"),
+        canceled_ms=moment("canceled_ms"),
+        finished_ms=moment("finished_ms"),
+        expires_ms=moment("expires_ms"),
+        version=int(record["version"]),
+    )

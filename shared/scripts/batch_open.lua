@@ -1,0 +1,36 @@
+-- A batch is begun, or the one this key or id began before is found. None of its jobs is there yet.
+-- Keys: lib/members.lua
+-- ARGV: batch, tenant, stem (its jobs' names begin with it), idempotency key or "", fingerprint,
+--       webhook url or "", retention ms, metadata, ms after which it is given up unless it is fed
+-- Answers {"created" | phase | "conflict", batch, stem}.
+
+local id, tenant, key, fingerprint = ARGV[1], ARGV[2], ARGV[4], ARGV[5]
+local kept = P .. "batch:key:" .. tenant .. ":" .. key
+
+local function earlier(other)
+  local b = load_batch(other, tenant)
+  if not b then return nil end
+  if b.phase ~= "leaving" and b.fingerprint ~= fingerprint then return {"conflict", other, ""} end
+  return {b.phase, other, b.stem}
+end
+
+local other = key ~= "" and redis.call("GET", kept)
+local found = other and earlier(other)
+if found then return found end
+found = earlier(id)
+if found then
+  if found[1] ~= "conflict" and found[1] ~= "leaving" and key ~= "" then
+    redis.call("SET", kept, id)
+    redis.call("HSET", batch_key(id, tenant, "record"), "idempotency_key", key)
+  end
+  return found
+end
+
+redis.call("HSET", batch_key(id, tenant, "record"), "id", id, "tenant", tenant, "stem", ARGV[3],
+  "phase", "storing", "fingerprint", fingerprint, "idempotency_key", key, "webhook_url", ARGV[6],
+  "retention_ms", ARGV[7], "metadata", ARGV[8], "n_total", 0, "n_queued", 0, "n_running", 0,
+  "n_succeeded", 0, "n_failed", 0, "n_canceled", 0, "n_expired", 0, "n_deleted", 0, "n_chars", 0,
+  "n_rejected", 0, "audio_ms", 0, "round", 0, "version", 1, "created_ms", now_ms(), "cursor", 0)
+if key ~= "" then redis.call("SET", kept, id) end
+look_at_batch({id = id, tenant = tenant}, now_ms() + tonumber(ARGV[9]))
+return {"created", id, ARGV[3]}

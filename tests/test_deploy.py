@@ -1,0 +1,81 @@
+"""The files under deploy/ agree with one another and with what is said of them."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMPOSE = (ROOT / "docker-compose.yml").read_text("utf-8")
+EXAMPLE = (ROOT / ".env.example").read_text("utf-8")
+DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
+LOCKS = ("build", "api", "worker", "sambert", "torch-cpu", "torch-cuda")
+VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)(?::-([^}]*))?\}")
+PINNED = re.compile(r"^([a-z0-9.-]+)==(\S+)", re.MULTILINE)
+
+
+def variables() -> dict[str, set[str]]:
+    """Every variable of the compose file with the values it has when it is not set."""
+    text = re.sub(r"(?<!\$)#.*", "", COMPOSE)
+    text = text.replace("/models/${MODEL:-}", "")  # a default made of another variable
+    found: dict[str, set[str]] = {"MODEL": {""}}
+    for name, default in VARIABLE.findall(text):
+        found.setdefault(name, set()).add(default)
+    return found
+
+
+def test_the_example_explains_every_variable_with_its_value() -> None:
+    written = dict(re.findall(r"^([A-Z0-9_]+)=(.*)$", EXAMPLE, re.MULTILINE))
+    defaults = variables()
+    assert written.keys() == defaults.keys()
+    assert all(len(values) == 1 for values in defaults.values()), "one variable, two defaults"
+    assert {name: {value} for name, value in written.items()} == defaults
+
+
+def test_every_variable_of_the_example_has_a_word_before_it() -> None:
+    before = ""
+    for line in EXAMPLE.splitlines():
+        if re.match(r"[A-Z0-9_]+=", line):
+            assert before.strip("# -"), line
+        before = line or ""
+
+
+@pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
+def test_an_image_runs_as_nobody_special_and_says_what_it_is(file: Path) -> None:
+    stages = re.split(r"^FROM ", file.read_text("utf-8"), flags=re.MULTILINE)
+    last = stages[-1]
+    inherited = "".join(one for one in stages if " AS base" in one.split("\n")[0])
+    assert re.search(r"^USER \d+:\d+$", last + inherited, re.MULTILINE)
+    assert "org.opencontainers.image.licenses" in last
+    for line in re.findall(r"^(?:ENTRYPOINT|CMD) .*$", last + inherited, re.MULTILINE):
+        assert line.split(" ", 1)[1].startswith("["), "the exec form: it must get SIGTERM"
+    assert "amd64" not in re.sub(r"#.*", "", "".join(stages))
+
+
+def test_an_image_installs_locked_wheels_alone() -> None:
+    for file in DOCKERFILES:
+        for install in re.findall(r"pip[^&|]*install[^&|]*", file.read_text("utf-8")):
+            locked = "--require-hashes" in install and "--only-binary :all:" in install
+            assert locked or "--no-index" in install, install
+
+
+def test_the_images_locks_are_what_the_tests_run_on() -> None:
+    tested = set(PINNED.findall((ROOT / "requirements" / "dev.txt").read_text("utf-8")))
+    for name in ("build", "api", "worker", "sambert"):
+        text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
+        assert text.count("--hash=") >= len(PINNED.findall(text))
+        assert set(PINNED.findall(text)) <= tested, f"run make lock-images: {name}"
+
+
+def test_the_context_of_the_images_holds_no_secret_and_no_history() -> None:
+    rules = (ROOT / ".dockerignore").read_text("utf-8").split()
+    kept = {rule[1:] for rule in rules if rule.startswith("!")}
+    assert "*" in rules
+    assert not {".git", ".env", "farm.env", "tests", ".venv"} & kept
+    copied = set(re.findall(r"^COPY (?!--from)(?:--\S+ )*(\S+)", _dockerfiles(), re.MULTILINE))
+    assert {part.split("/")[0] for part in copied} <= {part.split("/")[0] for part in kept}
+
+
+def _dockerfiles() -> str:
+    ours = [file for file in DOCKERFILES if file.name != "minio.Dockerfile"]
+    return "\n".join(file.read_text("utf-8") for file in ours)
