@@ -29,9 +29,11 @@ PUBLIC = frozenset(
         "health.readyz",
         "health.show_health",
         "files.get_file",
+        "audio.listen",
         "docs.show_document",
         "docs.show_page",
         "web.show_page",
+        "web.show_farm",
         "static",
     }
 )
