@@ -100,7 +100,7 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
         settings=settings,
         client=client,
         jobs=jobs,
-        batches=BatchStore(scripts),
+        batches=BatchStore(scripts, wait_replicas=settings.redis_wait_replicas),
         watcher=watcher,
         presence=presence,
         deliveries=deliveries,

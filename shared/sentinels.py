@@ -6,11 +6,12 @@ What redis-py and kombu bring, mended where a failover would stop a thread or a 
 from copy import copy
 from typing import Any, cast
 
-from kombu.transport.redis import SentinelChannel, SentinelTransport
+from kombu.transport.redis import QoS, SentinelChannel, SentinelTransport
+from kombu.transport.virtual import QoS as VirtualQoS
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.connection import SSLConnection
-from redis.exceptions import ConnectionError, ResponseError
+from redis.exceptions import ConnectionError, ResponseError, TimeoutError
 from redis.retry import Retry
 from redis.sentinel import Sentinel, SentinelManagedConnection
 
@@ -30,7 +31,7 @@ class MasterConnection(SentinelManagedConnection):
         except ResponseError as error:
             if not str(error).startswith("NOREPLICAS"):
                 raise
-            self.disconnect()  # type: ignore[no-untyped-call]  # the same
+            self.disconnect()  # type: ignore[no-untyped-call]  # has no types
             raise ConnectionError("the master has no replica; another may be master") from error
 
 
@@ -38,9 +39,26 @@ class MasterTLSConnection(MasterConnection, SSLConnection):
     """The same over TLS."""
 
 
-class Channel(SentinelChannel):
-    """kombu's channel, with such connections."""
+class Acknowledgements(QoS):
+    """kombu's, for a master that is gone.
 
+    There, a bell whose acknowledgement did not arrive counts as held for good, and with one at a
+    time a worker would hear no other.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        try:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]  # has no types
+        except (ConnectionError, TimeoutError):
+            # The bell rings again later, which harms nobody.
+            VirtualQoS.ack(self, delivery_tag)  # type: ignore[no-untyped-call]  # the same
+            raise
+
+
+class Channel(SentinelChannel):
+    """kombu's channel, with such connections and acknowledgements."""
+
+    QoS = Acknowledgements
     connection_class = MasterConnection
     connection_class_ssl = MasterTLSConnection  # type: ignore[assignment]  # kombu's own kind
 

@@ -1,5 +1,6 @@
 """A farm on a Redis that fails over, and on one that speaks TLS alone."""
 
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -62,8 +63,9 @@ def all_jobs(farm: Farm) -> list[dict[str, Any]]:
         path = f"/v1/jobs?limit=100&cursor={page['next_cursor']}"
 
 
-def test_the_master_killed_under_load_loses_and_doubles_nothing(
-    farm_on: Callable[..., Farm], tmp_path: Path
+@pytest.mark.parametrize("frozen", [False, True], ids=["killed", "frozen"])
+def test_a_master_lost_under_load_loses_and_doubles_nothing(
+    farm_on: Callable[..., Farm], tmp_path: Path, frozen: bool
 ) -> None:
     redis = Replicated(tmp_path / "redis", tls=Certificates(tmp_path / "certificates"))
     farm = farm_on(redis, TTSFARM_REDIS_WAIT_REPLICAS="1", TTSFARM_FAKE_COST_S_PER_CHAR="0.002")
@@ -73,7 +75,13 @@ def test_the_master_killed_under_load_loses_and_doubles_nothing(
         work = [callers.submit(lambda i: done.append(accepted(farm, i)), i) for i in range(N_JOBS)]
         wait_until(lambda: len(done) >= N_JOBS // 3, 60)
         old = redis.master()
-        old.kill()
+        assert old.process
+        if frozen:  # cut off, and then back, believing for seconds that it is the master
+            old.process.send_signal(signal.SIGSTOP)
+            wait_until(lambda: redis.master() is not old, 60)
+            old.process.send_signal(signal.SIGCONT)
+        else:
+            old.kill()
         for job in work:
             job.result()
     ids = {job_id for job_id, _ in done}
@@ -81,7 +89,9 @@ def test_the_master_killed_under_load_loses_and_doubles_nothing(
     assert {farm.ended(job_id, GIVE_UP_S)["status"] for job_id in ids} == {"succeeded"}
     assert sorted(job["id"] for job in all_jobs(farm)) == sorted(ids)
     assert redis.master() is not old
-    assert sum(refused for _, refused in done) > 0, "nothing was asked for while no master was"
+    assert frozen or sum(refused for _, refused in done) > 0, "the failover was over at once"
+    for name, child in farm.children.items():
+        assert child.poll() is None, f"{name} has ended"
     for log in tmp_path.glob("*.log"):
         text = log.read_text("utf-8")
         assert PASSWORD not in text
