@@ -25,6 +25,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def part(what: str, found: str | None) -> str:
+    """`found`, or the test ends: in CI as a failure, elsewhere with the reason."""
+    if found is None and os.environ.get("CI"):
+        pytest.fail(f"no {what} on this machine, and CI needs one")
+    if found is None:
+        pytest.skip(f"no {what} on this machine")
+    return found
+
+
 # No example is asked to be fast. In CI each run draws the same examples, so that a change alone can
 # break it; everywhere else they are new every time.
 hypothesis.settings.register_profile(
