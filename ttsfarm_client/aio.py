@@ -212,12 +212,11 @@ class _Connection:
                     async for part in self._parts(left):
                         yield part
                     await self._line()
-            elif (length := headers.get("Content-Length")) is not None:
+            elif (length := headers.get("Content-Length", "")).isdecimal():
                 async for part in self._parts(int(length)):
                     yield part
             else:
-                while part := await self._read(CHUNK_BYTES):
-                    yield part
+                raise http.client.HTTPException("The answer does not tell its length.")
         finally:
             await self.close()
 

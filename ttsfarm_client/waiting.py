@@ -197,6 +197,8 @@ def _chunks(
 ) -> Iterator[bytes]:
     """The body as it comes; raises `IncompleteRead` when the connection ends before it."""
     try:
+        if answered.length is None and not answered.chunked:  # or its head was cut short
+            raise http.client.HTTPException("The answer does not tell its length.")
         while chunk := answered.read1(CHUNK_BYTES):
             yield chunk
         if answered.length:
