@@ -63,7 +63,7 @@ def _digest(data: bytes) -> str:
     return f"sha256={digest}"
 
 
-@client.get("/client/<name>")
+@client.get("/client/<wheel>")
 @documented(
     Operation(
         summary="The Python client as a wheel for pip",
@@ -72,7 +72,7 @@ def _digest(data: bytes) -> str:
         errors=(NotFound,),
     )
 )
-def download_client(name: str) -> Response:
-    if name != wheel_name():
+def download_client(wheel: str) -> Response:
+    if wheel != wheel_name():
         raise NotFound(f"The client of this farm is /client/{wheel_name()}")
     return Response(build_wheel(), content_type="application/zip")

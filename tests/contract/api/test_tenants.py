@@ -13,6 +13,7 @@ from werkzeug.routing import Rule
 
 from api.answers import operation_of
 from api.guards import METRICS, PUBLIC
+from api.routes.client import wheel_name
 from shared.links import FILES_PATH
 from shared.tenants import KeyStore, Scope
 from tests.contract.api.test_captions import assemble
@@ -52,6 +53,7 @@ class Owned:
             "filename": "farm.js",
             "batch_id": "batch-of-a",
             "caption_format": "srt",
+            "wheel": wheel_name(),
         }
 
     def path(self, rule: Rule) -> str:
