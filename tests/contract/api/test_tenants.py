@@ -109,7 +109,7 @@ def test_another_tenant_finds_nothing_on_any_route(guarded: Any, owned: Owned) -
     stranger = guarded.headers("b", "submit", "read")
     for method, rule in calls(guarded.app):
         answer = ask(guarded, method, owned.path(rule), headers=stranger)
-        if rule.arguments - {"filename"}:
+        if rule.arguments - {"filename", "wheel"}:
             assert answer.status_code in (403, 404), (method, rule)
         said = answer.text
         for name in rule.arguments:  # what the stranger itself gave may be repeated
@@ -207,7 +207,7 @@ def test_an_id_another_tenant_chose_is_refused_without_a_word_about_it(
         "/v1/jobs", json={"text": "别的", "id": owned.waiting}, headers=guarded.headers("b")
     )
     assert answer.status_code == 409
-    assert not any(mark in answer.text for mark in owned.marks())
+    assert not any(mark.encode() in answer.data for mark in owned.marks())
 
 
 def test_a_signed_link_needs_no_key_and_opens_nothing_else(guarded: Any, owned: Owned) -> None:
