@@ -27,7 +27,9 @@ from api.routes.events import events
 from api.routes.files import files
 from api.routes.health import health
 from api.routes.jobs import jobs as job_routes
+from api.routes.openai import openai
 from api.routes.queue import queue
+from api.routes.replicate import replicate
 from api.routes.voices import voices
 from api.routes.web import web
 from api.routes.webhooks import webhooks
@@ -60,7 +62,7 @@ REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
 ROUTES = (
     job_routes, batches, audio, captions, events, files, voices, queue, webhooks, health, article,
-    docs, web, client_routes,
+    docs, web, client_routes, openai, replicate,
 )  # fmt: skip
 # Asked every few seconds, or beside each page; logged only for who debugs.
 PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")
@@ -79,7 +81,8 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
     store = open_store(settings)
     presence, deliveries = PresenceStore(scripts), DeliveryStore(scripts)
     slots = WaitSlots(settings.api_threads)
-    jobs, watcher = JobStore(scripts), Watcher(client)
+    jobs = JobStore(scripts, wait_replicas=settings.redis_wait_replicas)
+    watcher = Watcher(client)
     sources = Sources(
         jobs=jobs,
         work=WorkStore(scripts, settings),
@@ -98,7 +101,7 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
         settings=settings,
         client=client,
         jobs=jobs,
-        batches=BatchStore(scripts),
+        batches=BatchStore(scripts, wait_replicas=settings.redis_wait_replicas),
         watcher=watcher,
         presence=presence,
         deliveries=deliveries,

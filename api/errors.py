@@ -1,15 +1,17 @@
-"""The only place that makes error responses: RFC 9457 problem details, or the article's own form.
+"""The only place that makes error responses: RFC 9457 problem details, or a dialect's own form.
 
 A problem's `code` is stable; its `request_id` finds the line in the log.
 """
 
 import logging
+import re
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from api.bodies import drain
+from api.dialects.failures import openai_failure, told
 from api.quotas import note_quotas
 from shared.errors import (
     BodyTooLarge,
@@ -34,6 +36,8 @@ PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
 UNSHOWN = ("retry_after_s", "quotas")  # told in headers
 ARTICLE_PATHS = ("/api/", "/synthesize", "/download/")
+OPENAI_PATHS = re.compile(r"/v1/(audio/|models(/[^/]+)?/?\Z)")
+REPLICATE_PATHS = re.compile(r"/v1/(predictions|models/)")  # its clients show `detail` alone
 HTTP_ERRORS: dict[int, type[FarmError]] = {
     400: MalformedBody,
     404: NotFound,
@@ -94,20 +98,29 @@ def _article_form(error: FarmError) -> tuple[dict[str, Any], int]:
     message = CHINESE.get(error.code, error.message)
     if before := CHINESE_BEFORE.get(error.code):
         message = f"{before}: {error.message}"
-    elif faults := error.details.get("errors"):
-        message = f"{FAULTY_FIELDS}: " + "; ".join(fault["message"] for fault in faults)
+    elif "errors" in error.details:
+        message = f"{FAULTY_FIELDS}: {told(error)}"
     return {"code": status, "msg": message}, status
+
+
+def _problem_form(error: FarmError) -> tuple[dict[str, Any], int]:
+    problem = problem_of(error)
+    if REPLICATE_PATHS.match(request.path):
+        problem["detail"] = told(error)
+    return problem, error.status
 
 
 def answer(error: FarmError) -> Response:
     """The response for `error`, in the form the called path speaks."""
+    form = _problem_form
     if request.path.startswith(ARTICLE_PATHS):
-        body, status = _article_form(error)
-        response = jsonify(body)
-        response.status_code = status
-    else:
-        response = jsonify(problem_of(error))
-        response.status_code = error.status
+        form = _article_form
+    elif OPENAI_PATHS.match(request.path):
+        form = openai_failure
+    body, status = form(error)
+    response = jsonify(body)
+    response.status_code = status
+    if form is _problem_form:
         response.content_type = PROBLEM_TYPE
     if isinstance(error, RangeNotSatisfiable) and "size_bytes" in error.details:
         response.headers["Content-Range"] = f"bytes */{error.details['size_bytes']}"

@@ -29,10 +29,12 @@ PUBLIC = frozenset(
         "health.readyz",
         "health.show_health",
         "files.get_file",
+        "audio.listen",
         "docs.show_document",
         "docs.show_page",
         "web.show_page",
         "client.download_client",
+        "web.show_farm",
         "static",
     }
 )

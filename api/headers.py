@@ -24,8 +24,8 @@ FIXED = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
 ALLOWED_HEADERS = (
-    "Authorization, Content-Type, Idempotency-Key, If-None-Match, If-Range, Last-Event-ID, "
-    "Ocp-Apim-Subscription-Key, Prefer, Range, X-API-Key, X-Request-Id"
+    "Authorization, Cancel-After, Content-Type, Idempotency-Key, If-None-Match, If-Range, "
+    "Last-Event-ID, Ocp-Apim-Subscription-Key, Prefer, Range, X-API-Key, X-Request-Id"
 )
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 EXPOSED_HEADERS = (

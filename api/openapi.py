@@ -31,6 +31,8 @@ TAGS = {
     "webhooks": "Deliveries and secrets",
     "health": "Probes and numbers",
     "article": "The calls of the article this farm grew from",
+    "openai": "For clients of OpenAI's speech; see docs/dialects.md",
+    "replicate": "For clients of Replicate; see docs/dialects.md",
 }
 
 

@@ -9,7 +9,7 @@ from werkzeug.datastructures import MultiDict
 
 from api.requests import Fault, describe, raise_faults
 from shared.jobs import JobFilter
-from shared.states import JobStatus
+from shared.states import DeliveryStatus, JobStatus
 
 PAGE_LIMIT = 50
 MAX_PAGE_LIMIT = 200
@@ -67,6 +67,11 @@ def read_stream(args: Mapping[str, str]) -> int | None:
     return int(first or 0) if stream == "1" else None
 
 
+def wants_stream(args: Mapping[str, str]) -> bool:
+    """Whether `stream` asks for the audio while it is made; other values are a fault."""
+    return read_stream({"stream": args.get("stream", "0")}) is not None
+
+
 def read_wait(args: Mapping[str, str], max_wait_s: int) -> float:
     """Seconds of `?wait=`, 0 without it; anything but 0 to `max_wait_s` is a fault."""
     check_known(args, "wait")
@@ -108,6 +113,16 @@ def read_limit(args: Mapping[str, str]) -> int:
     given = args.get("limit", str(PAGE_LIMIT))
     raise_faults(_limit_faults(given))
     return int(given)
+
+
+def read_delivery_status(args: Mapping[str, str]) -> DeliveryStatus | None:
+    """The one state of deliveries that is asked for, None for all."""
+    given, states = args.get("status"), [status.value for status in DeliveryStatus]
+    if given is None or given in states:
+        return DeliveryStatus(given) if given else None
+    expected = f"must be one of {', '.join(states)}"
+    raise_faults([Fault(field="status", given=describe("status", given), expected=expected)])
+    return None
 
 
 def _cursor_faults(cursor: str | None) -> list[Fault]:

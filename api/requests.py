@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
@@ -15,6 +15,8 @@ from shared.errors import FarmError, InvalidRequest, RequestError, TextTooLong, 
 from shared.formats import allowed_rates
 from shared.schemas import AudioFormat, JobRequest, Priority, Voice, WebhookEvent
 from shared.settings import Settings
+
+Body = TypeVar("Body", bound=BaseModel)
 
 DAY_S = 86_400
 MAX_METADATA = 16
@@ -107,7 +109,7 @@ class Asked:
 
 def describe(field: str, value: object) -> str:
     """What was given, short enough to show; a text only by its length."""
-    if isinstance(value, str) and field in ("text", "ssml"):
+    if isinstance(value, str) and field in ("text", "ssml", "input"):
         return f"{len(value)} characters"
     shown = repr(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
@@ -131,14 +133,25 @@ def raise_faults(faults: list[Fault]) -> None:
     )
 
 
-def _fault_of(detail: ErrorDetails) -> Fault:
+def _fault_of(detail: ErrorDetails, model: type[BaseModel]) -> Fault:
     path = ".".join(str(part)[:80] for part in detail["loc"])
     field = str(detail["loc"][0])
+    if detail["type"] == "missing":
+        return Fault(field=path, given="nothing", expected="must be given")
     if detail["type"] == "extra_forbidden":
-        expected = f"no such field; known are {', '.join(JobBody.model_fields)}"
+        expected = f"no such field; known are {', '.join(model.model_fields)}"
     else:
         expected = detail["msg"].replace("Input should be", "must be")
     return Fault(field=path, given=describe(field, detail["input"]), expected=expected)
+
+
+def parse_body(model: type[Body], raw: Mapping[str, Any]) -> Body:
+    """`raw` as `model`; every fault of its form is reported at once."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as error:
+        raise_faults([_fault_of(detail, model) for detail in error.errors()])
+        raise InvalidRequest from error
 
 
 def check_text(text: str, max_chars: int, field: str = "text") -> Iterator[Fault]:
@@ -262,7 +275,7 @@ def _type_faults(raw: Mapping[str, Any]) -> tuple[JobBody | None, list[Fault], s
     # A lone surrogate is a text's fault that is reported with its position.
     contents = {"text", "ssml"}
     told = [d for d in details if d["loc"][0] not in contents or d["type"] != "string_unicode"]
-    return None, [_fault_of(detail) for detail in told], wrong - contents
+    return None, [_fault_of(detail, JobBody) for detail in told], wrong - contents
 
 
 def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:

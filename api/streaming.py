@@ -91,7 +91,8 @@ def _send_live(farm: Farm, listener: Listener) -> Response:
 
 def _asked() -> tuple[int, int]:
     """The first and last byte asked for. The end of a stream is not known, so none counts back."""
-    match = ONE_RANGE.match(request.headers.get("Range", "")) if range_applies(None) else None
+    heeded = request.method == "GET" and range_applies(None)
+    match = ONE_RANGE.match(request.headers.get("Range", "")) if heeded else None
     if not match or not match.group(1):
         return 0, ENDLESS
     first, last = int(match.group(1)), int(match.group(2) or ENDLESS)

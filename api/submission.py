@@ -10,7 +10,7 @@ from api.farm import Farm
 from api.guards import current_caller
 from api.quotas import note_quotas
 from api.requests import Asked, Rules
-from shared.errors import SynthesisError, WaitTimeout
+from shared.errors import SynthesisError, TextRefused, WaitTimeout
 from shared.jobs import Submission, Submitted
 from shared.schemas import Job
 from shared.states import JobStatus
@@ -96,5 +96,13 @@ def finish_or_raise(farm: Farm, job: Job) -> Job:
             f"The audio was not ready in time; the job goes on under /v1/jobs/{job.id}.", job=job.id
         )
     if job.status is not JobStatus.SUCCEEDED:
-        raise SynthesisError(job.error.message if job.error else f"The job is {job.status}.")
+        raise why_silent(job)
     return job
+
+
+def why_silent(job: Job) -> SynthesisError:
+    """Why a job that has ended has no audio."""
+    if job.error is None:
+        return SynthesisError(f"The job is {job.status}.")
+    kind = SynthesisError if job.error.retryable else TextRefused
+    return kind(job.error.message)

@@ -60,6 +60,8 @@ class WorkerView(View):
     voices: list[str]
     holding: list[str] = Field(description="The pieces of work it holds, as job:unit")
     memory_bytes: int
+    audio_s: float = Field(description="Audio its engine has made since it started")
+    synthesis_s: float = Field(description="How long its engine took for that")
     started_at: str | None
     seen_at: str | None
 
@@ -190,6 +192,8 @@ def worker_view(worker: WorkerPresence) -> WorkerView:
         voices=[voice.name for voice in worker.voices],
         holding=list(worker.holding),
         memory_bytes=worker.rss_bytes,
+        audio_s=worker.audio_ms / 1000,
+        synthesis_s=worker.synthesis_ms / 1000,
         started_at=timestamp(worker.started_ms),
         seen_at=timestamp(worker.seen_ms),
     )

@@ -5,11 +5,15 @@ A bell may vanish (the keeper rings again) or ring twice (the claim finds nothin
 
 import logging
 import threading
+from typing import Any
 
 from celery import Celery
 from kombu.exceptions import OperationalError
+from kombu.transport import TRANSPORT_ALIASES
 
 from shared.connection import RedisError
+from shared.redis_address import parse_redis_url
+from shared.sentinels import sentinel_options
 from shared.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -17,6 +21,7 @@ log = logging.getLogger(__name__)
 WORK_TASK = "ttsfarm.work"
 DELIVER_TASK = "ttsfarm.deliver"
 DELIVER_QUEUE = "ttsfarm.deliver"
+SENTINEL_TIMEOUT_S = 1.0
 
 
 def lane_queue(voice: str) -> str:
@@ -26,8 +31,15 @@ def lane_queue(voice: str) -> str:
 
 def celery_app(settings: Settings, *, main: str = "ttsfarm") -> Celery:
     """A Celery app with the farm's settings; the reason for each stands beside it."""
-    app = Celery(main, broker=settings.redis_url.get_secret_value())
+    address = parse_redis_url(settings.redis_url.get_secret_value())
+    app = Celery(main, broker=address.broker_url())
+    sentinels: dict[str, Any] = {}
+    if address.master:
+        TRANSPORT_ALIASES["sentinel"] = "shared.sentinels:Transport"
+        sentinels["master_name"] = address.master
+        sentinels["sentinel_kwargs"] = sentinel_options(address, SENTINEL_TIMEOUT_S)
     app.conf.update(
+        broker_use_ssl=address.tls if address.tls is not None else False,
         task_default_queue=DELIVER_QUEUE,
         task_create_missing_queues=True,
         task_ignore_result=True,  # a result backend costs a third more and nobody reads it
@@ -44,6 +56,7 @@ def celery_app(settings: Settings, *, main: str = "ttsfarm") -> Celery:
             "socket_connect_timeout": 2,
             "socket_keepalive": True,
             "health_check_interval": 5,
+            **sentinels,
         },
         worker_proc_alive_timeout=settings.load_timeout_s,  # a respawned child loads a model
         worker_hijack_root_logger=False,

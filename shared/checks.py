@@ -4,17 +4,22 @@ Nothing here changes anything.
 """
 
 import shutil
+import ssl
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from redis import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
+from redis.sentinel import MasterNotFoundError
 
 from shared.connection import connect
 from shared.errors import FarmError
+from shared.redis_address import RedisAddress, parse_redis_url
+from shared.sentinels import sentinel_options
 from shared.settings import Settings
 from shared.storage import open_store
 
@@ -88,18 +93,69 @@ def _library(name: str, oldest: tuple[int, ...]) -> Check:
 
 def check_redis(url: str) -> list[Check]:
     """Whether Redis answers, is new enough, writes to disk and never forgets a key."""
+    address = parse_redis_url(url)
+    sentinels = [_check_sentinels(address)] if address.master else []
     client = connect(url, timeout_s=2.0, retries=0)
     try:
         info = client.info("server")
     except RedisError as error:
-        mend = "Start it ('ttsfarm up' brings its own) or set TTSFARM_REDIS_URL."
-        return [
-            Check(name="redis", ok=False, found=f"no answer ({type(error).__name__})", mend=mend)
-        ]
+        found, mend = _fault(error)
+        return [*sentinels, Check(name="redis", ok=False, found=found, mend=mend)]
     else:
-        return [_redis_version(info), *_redis_settings(client)]
+        return [*sentinels, _redis_version(info), *_redis_settings(client)]
     finally:
         client.close()
+
+
+def _check_sentinels(address: RedisAddress) -> Check:
+    """Whether most sentinels answer and name a master, and the same one."""
+    masters: set[str] = set()
+    faults: list[str] = []
+    for host, port in address.hosts:
+        client = Redis(
+            host=host, port=port, decode_responses=True, **sentinel_options(address, 2.0)
+        )
+        try:
+            found: Any = client.sentinel_get_master_addr_by_name(address.master)
+            masters.add(f"{found[0]}:{found[1]}" if found else "none")
+        except RedisError as error:
+            faults.append(f"{host}:{port} {_fault(error)[0]}")
+        finally:
+            client.close()
+    n_answers = len(address.hosts) - len(faults)
+    summary = f"{n_answers} of {len(address.hosts)} answer; master {' or '.join(sorted(masters))}"
+    return Check(
+        name="sentinels",
+        ok=n_answers * 2 > len(address.hosts) and len(masters - {"none"}) == len(masters) == 1,
+        found="; ".join([summary, *faults]),
+        mend="Start those that do not answer, list them all in TTSFARM_REDIS_URL, and give its "
+        "master= the name of their 'sentinel monitor'.",
+    )
+
+
+def _fault(error: BaseException) -> tuple[str, str]:
+    """What kept Redis from answering, in words, and how to mend it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"its certificate is refused: {cause.verify_message}",
+                "Name the file of the authority that signed it as ssl_ca_certs= in "
+                "TTSFARM_REDIS_URL, and reach Redis by a name that stands in its certificate.",
+            )
+        if isinstance(cause, ssl.SSLError):
+            return (
+                f"no TLS with it ({cause.reason or type(cause).__name__})",
+                "Check that the port speaks TLS, and whether it asks for ssl_certfile= and "
+                "ssl_keyfile=.",
+            )
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, AuthenticationError):
+        return "refuses the password", "Give the right one in TTSFARM_REDIS_URL."
+    if isinstance(error, MasterNotFoundError):
+        return "no sentinel names a master", "Check the master= of TTSFARM_REDIS_URL."
+    mend = "Start it ('ttsfarm up' brings its own) or set TTSFARM_REDIS_URL."
+    return f"no answer ({type(error).__name__})", mend
 
 
 def _redis_version(info: dict[str, object]) -> Check:

@@ -15,6 +15,7 @@ from redis.commands.core import Script
 from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -23,28 +24,40 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from shared.errors import StateStoreFull, StateStoreUnavailable
+from shared.errors import NotReplicated, StateStoreFull, StateStoreUnavailable
+from shared.redis_address import parse_redis_url
+from shared.sentinels import master_client
 
 PREFIX = "ttsfarm:"
 FULL = frozenset({"OOM", "MISCONF"})
 PASSING = frozenset(
     {"BUSY", "LOADING", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "READONLY", "TRYAGAIN"}
 )
+# A replica that has just become the master knows no script yet, and an old master only reads.
+UNAVAILABLE = (BusyLoadingError, ConnectionError, NoScriptError, ReadOnlyError, TimeoutError)
 SCRIPTS = Path(__file__).parent / "scripts"
+# How long replicas may take to say that they have a job: below the API's wait for any answer.
+REPLICA_WAIT_MS = 400
 
 
 def connect(url: str, *, timeout_s: float = 5.0, retries: int = 3) -> Redis:
-    """A client that waits at most `timeout_s` for an answer, `retries` times."""
-    backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
-    return Redis.from_url(
-        url,
-        decode_responses=True,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=min(2.0, timeout_s),
-        socket_keepalive=True,
-        health_check_interval=5,
-        retry=Retry(backoff, retries),
-    )
+    """A client that waits at most `timeout_s` for an answer, `retries` times.
+
+    Behind sentinels it asks them where the master is each time it connects.
+    """
+    address = parse_redis_url(url)
+    options = {
+        **address.node_options(),
+        "decode_responses": True,
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": min(2.0, timeout_s),
+        "socket_keepalive": True,
+        "health_check_interval": 5,
+        "retry": Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), retries),
+    }
+    if address.master is None:
+        return Redis(**address.place_options(), **options)
+    return master_client(address, timeout_s, options)
 
 
 @contextmanager
@@ -52,7 +65,7 @@ def state_store() -> Iterator[None]:
     """Turns Redis's errors into ours; what is left is a fault of ours and passes."""
     try:
         yield
-    except (BusyLoadingError, ConnectionError, TimeoutError, ReadOnlyError) as error:
+    except UNAVAILABLE as error:
         raise StateStoreUnavailable(retry_after_s=2) from error
     except OutOfMemoryError as error:
         raise StateStoreFull(retry_after_s=30) from error
@@ -91,11 +104,34 @@ class Scripts:
 
     def __call__(self, name: str, *args: str | int | float | bytes) -> Any:
         """Run `name.lua`; raises `StateStoreUnavailable` or `StateStoreFull`."""
+        with state_store():
+            return cast(Any, self._script(name)(keys=[self.prefix], args=list(args)))
+
+    def replicated(self, replicas: int, name: str, *args: str | int | float | bytes) -> Any:
+        """The same, answered once `replicas` replicas have what it and all before it wrote.
+
+        Raises `NotReplicated` when they do not say so in time: it is written, but may be lost.
+        """
+        with state_store(), self.client.pipeline(transaction=False) as pipe:
+            self._script(name)(keys=[self.prefix], args=list(args), client=pipe)
+            # WAIT may wait for its own connection's writes alone. A script that is run again finds
+            # its work done and writes nothing, so this write stands in for the first one.
+            pipe.incr(self.key("replicated"))
+            pipe.wait(replicas, REPLICA_WAIT_MS)
+            answer, _, reached = pipe.execute()
+        if reached < replicas:
+            raise NotReplicated(
+                f"Redis has this, but {reached} of {replicas} replicas said in time that they do; "
+                "send it again under the same key or id",
+                retry_after_s=2,
+            )
+        return answer
+
+    def _script(self, name: str) -> Script:
         script = self._loaded.get(name)
         if script is None:
             script = self._loaded[name] = self.client.register_script(script_text(name))
-        with state_store():
-            return cast(Any, script(keys=[self.prefix], args=list(args)))
+        return script
 
     def now_ms(self) -> int:
         """Redis's own clock, milliseconds since the epoch."""

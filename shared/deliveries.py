@@ -155,10 +155,22 @@ class DeliveryStore:
             raise _not_found(delivery_id)
         return _delivery(*found)
 
-    def page(self, tenant: str, *, cursor: str | None = None, limit: int = 50) -> DeliveryPage:
-        """The tenant's deliveries, newest first. Raises `InvalidRequest` for a foreign cursor."""
+    def page(
+        self,
+        tenant: str,
+        *,
+        cursor: str | None = None,
+        limit: int = 50,
+        status: DeliveryStatus | None = None,
+    ) -> DeliveryPage:
+        """The tenant's deliveries, newest first, all or those of one `status`.
+
+        Raises `InvalidRequest` for a foreign cursor.
+        """
         after_ms, after_id = _read_cursor(cursor)
-        rows, next_ms, next_id = self._scripts("delivery_page", tenant, limit, after_ms, after_id)
+        rows, next_ms, next_id = self._scripts(
+            "delivery_page", tenant, limit, after_ms, after_id, status or ""
+        )
         return DeliveryPage(
             deliveries=tuple(_delivery(*row) for row in rows),
             next_cursor=f"{next_ms}:{next_id}" if next_id else None,

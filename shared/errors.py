@@ -8,6 +8,7 @@ FarmError
 │   ├── TextTooLong
 │   ├── UnsupportedMediaType
 │   ├── UnknownVoice, UnknownEmotion
+│   ├── UnknownModel             a model of another service's dialect
 │   ├── ForbiddenAddress         a webhook address the farm will not call
 │   ├── NotFound, MethodNotAllowed, LinkExpired, RangeNotSatisfiable
 │   ├── Unauthorized             no key or token, or one that does not work
@@ -17,6 +18,7 @@ FarmError
 │   └── WrongState               the job's state does not allow it
 ├── Unavailable                  the farm can not serve this now
 │   ├── StateStoreUnavailable    Redis
+│   ├── NotReplicated            too few replicas of Redis have a new job
 │   ├── ObjectStoreUnavailable   S3 or the local directory
 │   ├── StateStoreFull, ObjectStoreFull
 │   ├── TooManyStreams           as many callers listen as may
@@ -155,6 +157,14 @@ class NotFound(RequestError):
     title = "There is nothing here"
 
 
+class UnknownModel(RequestError):
+    """A dialect's call names a model there is not; `details["models"]` lists those there are."""
+
+    code = "model_not_found"
+    status = 404
+    title = "There is no such model"
+
+
 class MethodNotAllowed(RequestError):
     """The address exists, the method does not."""
 
@@ -234,6 +244,13 @@ class StateStoreUnavailable(Unavailable):
 
     code = "state_store_unavailable"
     title = "Redis does not answer"
+
+
+class NotReplicated(Unavailable):
+    """Fewer replicas of Redis than `TTSFARM_REDIS_WAIT_REPLICAS` have the job; it may run yet."""
+
+    code = "not_replicated"
+    title = "Too few replicas of Redis have the job yet"
 
 
 class StateStoreFull(Unavailable):

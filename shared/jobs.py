@@ -10,7 +10,7 @@ from shared.connection import Scripts
 from shared.errors import FarmCrowded, IdempotencyConflict, NotFound, WrongState
 from shared.limits import Quota, Subject, dump_subjects, read_quotas, refuse
 from shared.records import Outlook, newest, pairs, read_each, read_job
-from shared.schemas import Job, JobRequest
+from shared.schemas import Dialect, Job, JobRequest
 from shared.states import JobStatus
 
 PRIORITY_RANKS = {"high": 0, "normal": 1, "low": 2}
@@ -56,8 +56,11 @@ class JobFilter:
     voice: str | None = None
     metadata: dict[str, str] = field(default_factory=dict)
     batch: str | None = None
+    dialect: Dialect | None = None
 
     def matches(self, job: Job) -> bool:
+        if self.dialect and self.dialect != job.request.dialect:
+            return False
         if self.statuses and job.status not in self.statuses:
             return False
         if self.voice and self.voice not in (job.request.voice, job.request.alias):
@@ -93,21 +96,23 @@ def crowded(wait_s: float, limit_s: float) -> FarmCrowded:
 class JobStore:
     """Jobs as a tenant sees them; another tenant's job is not found."""
 
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, scripts: Scripts, *, wait_replicas: int = 0) -> None:
         self._scripts = scripts
+        self._wait_replicas = wait_replicas
 
     def submit(self, submission: Submission) -> Submitted:
         """Accept a job, or answer the one this key or id made before.
 
         Raises `IdempotencyConflict` when that one had another body, or the id belonged to a job
         that was removed lately; `TooManyRequests` or `TextTooLong` when a limit leaves no room;
-        `FarmCrowded` when the job would wait for too long.
+        `FarmCrowded` when the job would wait for too long; `NotReplicated` when too few replicas
+        have it, though it may run.
         """
         request = submission.request
         bulk = request.priority == "low" or not submission.interactive
         deadline_ms = request.deadline_s * 1000 if request.deadline_s else ""
         limit_s = submission.wait_limit_s
-        outcome, job_id, used, *record = self._scripts(
+        outcome, job_id, used, *record = self._write(
             "submit",
             submission.id,
             submission.tenant,
@@ -198,6 +203,11 @@ class JobStore:
     def delete(self, tenant: str, job_id: str) -> None:
         """Remove a job's record now and its objects within moments; cancels it first."""
         self._change("delete", tenant, job_id)
+
+    def _write(self, script: str, *args: str | float) -> Any:
+        if self._wait_replicas:
+            return self._scripts.replicated(self._wait_replicas, script, *args)
+        return self._scripts(script, *args)
 
     def _change(self, script: str, tenant: str, job_id: str) -> None:
         self._check(self._scripts(script, job_id, tenant), script, tenant, job_id)

@@ -19,6 +19,7 @@ from shared.settings import Settings
 from shared.storage import ObjectStore
 
 FILES_PATH = "/v1/files/"
+LISTEN_PATH = "/v1/listen/"
 _PURPOSE = b"ttsfarm link 1\0"
 
 
@@ -41,7 +42,11 @@ class Links:
 
     def job(self, job_id: str) -> str:
         """The job's own address."""
-        return f"{self._base}/v1/jobs/{quote(job_id, safe='')}"
+        return self.address(f"/v1/jobs/{quote(job_id, safe='')}")
+
+    def address(self, path: str) -> str:
+        """The address of a path of this farm."""
+        return self._base + path
 
     def batch(self, batch_id: str) -> str:
         """The batch's own address."""
@@ -71,6 +76,24 @@ class Links:
         }
         return f"{self._base}{FILES_PATH}{quote(key)}?{urlencode(query, quote_via=quote)}"
 
+    def listen(self, job: Job) -> str:
+        """A link to the API that plays the job until the link's lifetime ends, made or not yet."""
+        expires = str(int(self._now_s()) + self._lifetime_s)
+        query = {
+            "tenant": job.tenant,
+            "expires": expires,
+            "signature": self._sign(_listen_key(job.tenant, job.id), expires, ""),
+        }
+        path = f"{LISTEN_PATH}{quote(job.id, safe='')}"
+        return f"{self._base}{path}?{urlencode(query, quote_via=quote)}"
+
+    def verify_listen(self, tenant: str, job_id: str, expires: str, signature: str) -> None:
+        """Return when this link to listen was signed here and its time has not come.
+
+        Raises `LinkExpired` otherwise.
+        """
+        self.verify(_listen_key(tenant, job_id), expires, signature)
+
     def verify(self, key: str, expires: str | int, signature: str, filename: str = "") -> None:
         """Return when this very link was signed here and its time has not come.
 
@@ -94,6 +117,11 @@ class Links:
         message = _PURPOSE + b"".join(b"%d:%b," % (len(part), part) for part in parts)
         digest = hmac.new(self._secret, message, hashlib.sha256).digest()
         return urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _listen_key(tenant: str, job_id: str) -> str:
+    """What is signed in place of an object's key; no object's key begins so."""
+    return f"\0listen\0{tenant}\0{job_id}"
 
 
 def public_url(settings: Settings) -> str:

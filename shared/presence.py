@@ -15,7 +15,10 @@ PRESENCE_S = 10.0  # a worker unheard of for this long counts as gone
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerPresence(Plain):
-    """A worker as it last announced itself. Times are milliseconds since the epoch."""
+    """A worker as it last announced itself. Times are milliseconds since the epoch.
+
+    `audio_ms` is how much audio its engine has made since it started, `synthesis_ms` in what time.
+    """
 
     id: str
     host: str
@@ -26,6 +29,8 @@ class WorkerPresence(Plain):
     seen_ms: int = 0
     holding: tuple[str, ...] = ()
     rss_bytes: int = 0
+    audio_ms: int = 0
+    synthesis_ms: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ from shared.states import JOB_TERMINAL, JobStatus, UnitKind
 AudioFormat = Literal["wav", "mp3", "flac", "ogg", "opus", "pcm"]
 Priority = Literal["high", "normal", "low"]
 WebhookEvent = Literal["started", "completed"]
+Dialect = Literal["replicate"]
 
 MEDIA_TYPES: dict[str, str] = {
     "wav": "audio/wav",
@@ -51,7 +52,8 @@ class JobRequest(Plain):
 
     `voice` is the one that speaks, `alias` the name it was asked for by where that is another.
     `speed` is a factor, `pitch` semitones, `volume` a gain factor, `sample_rate_hz` None for the
-    voice's own. `text_type` says how to read the text.
+    voice's own. `text_type` says how to read the text, `dialect` which service's object webhooks
+    send, None for the farm's own.
     """
 
     text_type: Literal["text", "ssml"] = "text"
@@ -72,6 +74,7 @@ class JobRequest(Plain):
     retention_s: int = 86_400
     deadline_s: int | None = None
     cache: bool = True
+    dialect: Dialect | None = None
 
     @property
     def asked_voice(self) -> str:

@@ -9,9 +9,9 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.problems import WrongSetting
+from shared.redis_address import parse_redis_url
 
 PREFIX = "TTSFARM_"
-REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 class Settings(BaseSettings):
@@ -28,7 +28,13 @@ class Settings(BaseSettings):
     # Where state and audio live
     redis_url: SecretStr = Field(
         default=SecretStr("redis://127.0.0.1:6379/0"),
-        description="Redis with an append-only file; holds every job",
+        description="Redis with an append-only file; holds every job. `redis://`, `rediss://` for "
+        "TLS, `unix://` or `sentinel://`",
+    )
+    redis_wait_replicas: int = Field(
+        default=0,
+        ge=0,
+        description="Replicas of Redis that must have a new job or batch before it is accepted",
     )
     storage: Literal["local", "s3"] = Field(
         default="local", description="Where audio is kept: a directory or an S3 store"
@@ -253,8 +259,7 @@ class Settings(BaseSettings):
     @field_validator("redis_url")
     @classmethod
     def _is_redis_url(cls, url: SecretStr) -> SecretStr:
-        if not url.get_secret_value().startswith(REDIS_SCHEMES):
-            raise ValueError(f"should begin with one of {', '.join(REDIS_SCHEMES)}")
+        parse_redis_url(url.get_secret_value())
         return url
 
 

@@ -72,6 +72,9 @@ class ErrorView(View):
 class LinksView(View):
     self: str
     audio: str
+    listen: str = Field(
+        description="Plays it without a key until it expires; with &stream=1 while it is made"
+    )
     events: str
     cancel: str
     retry: str
@@ -216,6 +219,7 @@ def job_view(job: Job, links: Links) -> dict[str, Any]:
         links=LinksView(
             self=here,
             audio=f"{here}/audio",
+            listen=links.listen(job),
             events=f"{here}/events",
             cancel=f"{here}/cancel",
             retry=f"{here}/retry",

@@ -205,6 +205,7 @@ class _Child:
         heartbeat = Heartbeat(
             self.name, offered, work=work, presence=presence, pulse=self.pulse, lease_s=farm.lease_s
         )
+        heartbeat.spoken = metrics.spoken
         storage = open_store(farm)
         try:
             storage.ensure()

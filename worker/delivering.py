@@ -17,6 +17,7 @@ from shared.errors import NotFound
 from shared.jobs import JobStore
 from shared.keys import FarmKeys
 from shared.links import Links
+from shared.predictions import prediction_view
 from shared.settings import Settings
 from shared.signing import signed_headers
 from shared.views import job_view, timestamp
@@ -65,13 +66,19 @@ def deliver_due(
 
 
 def message(claim: Delivery, subjects: Subjects, links: Links) -> bytes:
-    """The body: what happened, when, and the job or batch as it is now; never audio."""
+    """The body: what happened, when, and the job or batch as it is now; never audio.
+
+    A job of another service's dialect is told as that service does: the object alone.
+    """
     data: dict[str, Any]
     try:
         if claim.batch:
             data = batch_view(subjects.batches.batch(claim.tenant, claim.batch), links)
         else:
-            data = job_view(subjects.jobs.job(claim.tenant, claim.job or ""), links)
+            job = subjects.jobs.job(claim.tenant, claim.job or "")
+            if job.request.dialect == "replicate":
+                return _json(prediction_view(job, links))
+            data = job_view(job, links)
     except NotFound:
         # Its retention ended or it was deleted; the record keeps how it ended.
         data = {"id": claim.batch or claim.job, "status": claim.job_status}
@@ -80,6 +87,10 @@ def message(claim: Delivery, subjects: Subjects, links: Links) -> bytes:
         "timestamp": timestamp(claim.created_ms),
         "data": data,
     }
+    return _json(content)
+
+
+def _json(content: dict[str, Any]) -> bytes:
     return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -13,7 +13,7 @@ from shared.errors import FarmError
 from shared.presence import PresenceStore, WorkerPresence
 from shared.schemas import Claim, Voice
 from shared.work import WorkStore
-from worker.metrics import resident_bytes
+from worker.metrics import Spoken, resident_bytes
 from worker.pulse import Pulse
 
 log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class Heartbeat:
         self._pulse = pulse
         self._every_s = min(ANNOUNCE_EVERY_S, lease_s / 4)
         self._started_ms = int(time() * 1000)
+        self.spoken = Spoken()  # what the announcements tell of; whoever counts puts its own here
         self._lock = threading.Lock()
         self._holds: list[_Hold] = []  # the last one is what is worked on now
         self._lost: set[tuple[str, str, int]] = set()
@@ -134,4 +135,6 @@ class Heartbeat:
             started_ms=self._started_ms,
             holding=tuple(f"{claim.job}:{claim.unit}" for claim in held),
             rss_bytes=resident_bytes(),
+            audio_ms=round(self.spoken.audio_s * 1000),
+            synthesis_ms=round(self.spoken.synthesis_s * 1000),
         )

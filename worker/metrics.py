@@ -2,6 +2,7 @@
 
 import os
 import resource
+from dataclasses import dataclass
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
@@ -21,11 +22,20 @@ def resident_bytes() -> int:
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+@dataclass
+class Spoken:
+    """What the engine of this process has made since it started, and in what time."""
+
+    audio_s: float = 0.0
+    synthesis_s: float = 0.0
+
+
 class WorkerMetrics:
     """One worker process's counters; a restarted process starts from nought."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
+        self.spoken = Spoken()
         self.attempts = Counter(
             "ttsfarm_attempts",
             "Attempts at units by kind and outcome",
@@ -81,6 +91,8 @@ class WorkerMetrics:
 
     def rendered(self, voice: str, synthesis_s: float, audio_s: float) -> None:
         """An engine spoke `audio_s` of audio in `synthesis_s`."""
+        self.spoken.audio_s += audio_s
+        self.spoken.synthesis_s += synthesis_s
         self.synthesis_seconds.labels(voice).inc(synthesis_s)
         self.audio_seconds.labels(voice).inc(audio_s)
         if audio_s > 0:

@@ -5,10 +5,11 @@ from flask import Blueprint, Response, request
 from api.answers import Operation, current_farm, documented
 from api.guards import current_tenant
 from api.objects import Download, send_object
-from api.queries import read_stream
+from api.queries import check_known, read_stream, wants_stream
 from api.streaming import send_stream
 from shared.errors import (
     InvalidRequest,
+    LinkExpired,
     NotFound,
     ObjectMissing,
     RangeNotSatisfiable,
@@ -86,3 +87,30 @@ def get_audio(job_id: str) -> Response:
     if first is None or (job.finished and job.status is not JobStatus.SUCCEEDED):
         return send_object(farm.store, download_of(job))
     return send_stream(farm, job, first)
+
+
+@audio.get("/v1/listen/<job_id>")
+@documented(
+    Operation(
+        summary="A job's audio under the signed link of its `links.listen`",
+        tag="jobs",
+        answers={200: "audio/*", 206: "audio/*"},
+        parameters={
+            "query:tenant": {"type": "string"},
+            "query:expires": {"type": "string"},
+            "query:signature": {"type": "string"},
+            "query:stream": {"enum": ["0", "1"]},
+            "header:Range": {"type": "string"},
+        },
+        errors=(LinkExpired, NotFound, WrongState, RangeNotSatisfiable, TooManyStreams),
+    )
+)
+def listen(job_id: str) -> Response:
+    farm, given = current_farm(), request.args
+    check_known(given, "tenant", "expires", "signature", "stream")
+    tenant = given.get("tenant", "")
+    farm.links.verify_listen(tenant, job_id, given.get("expires", ""), given.get("signature", ""))
+    job = farm.jobs.job(tenant, job_id)
+    if not wants_stream(given) or (job.finished and job.status is not JobStatus.SUCCEEDED):
+        return send_object(farm.store, download_of(job))
+    return send_stream(farm, job, 0)

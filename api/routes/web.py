@@ -1,4 +1,4 @@
-"""/: the page where a person types text and hears it."""
+"""/ and /farm: the page where a person types text and hears it, and the operator's page."""
 
 from flask import Blueprint, render_template
 
@@ -10,3 +10,8 @@ web = Blueprint("web", __name__)
 @web.get("/")
 def show_page() -> str:
     return render_template("index.html", max_chars=current_farm().settings.max_text_chars)
+
+
+@web.get("/farm")
+def show_farm() -> str:
+    return render_template("farm.html")

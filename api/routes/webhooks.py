@@ -4,9 +4,10 @@ from flask import Blueprint, Response, jsonify, request
 
 from api.answers import Operation, current_farm, documented
 from api.guards import current_tenant
-from api.queries import LIMIT_SCHEMA, check_known, read_limit
+from api.queries import LIMIT_SCHEMA, check_known, read_delivery_status, read_limit
 from api.views import DeliveryList, DeliveryView, SecretView, delivery_view
 from shared.errors import InvalidRequest, NotFound
+from shared.states import DeliveryStatus
 from shared.tenants import Scope
 
 webhooks = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks")
@@ -19,14 +20,21 @@ webhooks = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks")
         tag="webhooks",
         scope=Scope.READ,
         answers={200: DeliveryList},
-        parameters={"query:cursor": {"type": "string"}, "query:limit": LIMIT_SCHEMA},
+        parameters={
+            "query:cursor": {"type": "string"},
+            "query:limit": LIMIT_SCHEMA,
+            "query:status": {"enum": [status.value for status in DeliveryStatus]},
+        },
         errors=(InvalidRequest,),
     )
 )
 def list_deliveries() -> Response:
-    check_known(request.args, "cursor", "limit")
+    check_known(request.args, "cursor", "limit", "status")
     page = current_farm().deliveries.page(
-        current_tenant(), cursor=request.args.get("cursor"), limit=read_limit(request.args)
+        current_tenant(),
+        cursor=request.args.get("cursor"),
+        limit=read_limit(request.args),
+        status=read_delivery_status(request.args),
     )
     views = [delivery_view(delivery).model_dump(mode="json") for delivery in page.deliveries]
     return jsonify(deliveries=views, next_cursor=page.next_cursor)

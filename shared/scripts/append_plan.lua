@@ -57,6 +57,7 @@ if total then
   redis.call("HSET", job_key(job.id), "segments_total", total, "substitutions", ARGV[4])
   join_line(job) -- now that the plan says what is left
   job.segments_total = total
+  post(job, "logs")
   make_assembly_due(job)
 end
 if total or news then touch(job) end

@@ -1,7 +1,11 @@
 -- A tenant's deliveries with their tries, newest first, from after the one the cursor names.
 -- Keys: lib/outbox.lua
--- ARGV: tenant, how many, the cursor's created ms or "+inf", the cursor's delivery or ""
--- Answers {records, next cursor's ms or "", next cursor's delivery or ""}.
+-- ARGV: tenant, how many, the cursor's created ms or "+inf", the cursor's delivery or "",
+--       a status or "" for all
+-- Answers {records, next cursor's ms or "", next cursor's delivery or ""}; a page of one status may
+-- have fewer records than asked for, even none, and more to come.
+
+local MOST_LOOKED_AT = 10000
 
 local index, limit = outbox_key("of", ARGV[1]), tonumber(ARGV[2])
 local records, last_ms, last_id, offset = {}, "", "", 0
@@ -13,7 +17,8 @@ while true do
     local id, score = rows[i], rows[i + 1]
     -- Names of the same millisecond come in falling order.
     local passed = last_score and tonumber(score) == last_score and id >= ARGV[4]
-    if not passed and redis.call("EXISTS", delivery_key(id)) == 1 then
+    local status = not passed and redis.call("HGET", delivery_key(id), "status")
+    if status and (ARGV[5] == "" or ARGV[5] == status) then
       if #records == limit then return {records, last_ms, last_id} end
       records[#records + 1] = delivery_record(id)
       last_ms, last_id = score, id
@@ -21,4 +26,5 @@ while true do
   end
   if #rows < 2 * (limit + 1) then return {records, "", ""} end
   offset = offset + limit + 1
+  if offset >= MOST_LOOKED_AT then return {records, rows[#rows], rows[#rows - 1]} end
 end

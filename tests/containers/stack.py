@@ -64,7 +64,7 @@ class Stack(Caller):
         assert len(self.containers("worker")) == workers
 
     def down(self) -> None:
-        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "20")
+        self.compose("down", "--volumes", "--remove-orphans", "--timeout", "5")
 
     def containers(self, service: str) -> list[str]:
         """The ids of a service's running containers."""

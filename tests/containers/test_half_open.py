@@ -60,7 +60,7 @@ class LabFarm(Farm):
         super().spawn(name, *command)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     tool = os.environ.get("TTSFARM_NET_LAB")
     if not tool or os.geteuid() != 0:
@@ -72,8 +72,9 @@ def lab() -> Iterator[Lab]:
     lab("down")
 
 
-@pytest.fixture
-def farm(lab: Lab, tmp_path: Path) -> Iterator[LabFarm]:
+@pytest.fixture(scope="module")
+def farm(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabFarm]:
+    tmp_path = tmp_path_factory.mktemp("lab")
     redis = LabRedis(tmp_path / "redis", lab)
     redis.start()
     settings = {
@@ -94,6 +95,22 @@ def farm(lab: Lab, tmp_path: Path) -> Iterator[LabFarm]:
         redis.kill()
 
 
+def test_a_half_open_cut_of_the_api_is_a_503_and_ends_with_the_cut(farm: LabFarm, lab: Lab) -> None:
+    lab("cut", "api", "redis")
+    refused = farm.call("POST", "/v1/jobs", {"text": "断网。"})
+    assert (refused.status, refused.json["code"]) == (503, "state_store_unavailable")
+    assert int(refused.headers["Retry-After"]) > 0
+    assert farm.call("GET", "/livez").status == 200
+    lab("heal")
+    wait_until(
+        lambda: (
+            farm.call("POST", "/v1/jobs", {"id": "healed", "text": "通了。"}).status in (200, 202)
+        ),
+        PATIENCE_S,
+    )
+    assert farm.ended("healed", PATIENCE_S)["status"] == "succeeded"
+
+
 def here(farm: Farm) -> int:
     return len(farm.call("GET", "/v1/workers").json["workers"])
 
@@ -110,19 +127,3 @@ def test_a_half_open_cut_of_a_worker_delays_and_loses_nothing(farm: LabFarm, lab
     # The one that was cut off works again: it is now the only one.
     farm.kill("w1")
     assert farm.ended(farm.submit("网络恢复以后。"), PATIENCE_S)["status"] == "succeeded"
-
-
-def test_a_half_open_cut_of_the_api_is_a_503_and_ends_with_the_cut(farm: LabFarm, lab: Lab) -> None:
-    lab("cut", "api", "redis")
-    refused = farm.call("POST", "/v1/jobs", {"text": "断网。"})
-    assert (refused.status, refused.json["code"]) == (503, "state_store_unavailable")
-    assert int(refused.headers["Retry-After"]) > 0
-    assert farm.call("GET", "/livez").status == 200
-    lab("heal")
-    wait_until(
-        lambda: (
-            farm.call("POST", "/v1/jobs", {"id": "healed", "text": "通了。"}).status in (200, 202)
-        ),
-        PATIENCE_S,
-    )
-    assert farm.ended("healed", PATIENCE_S)["status"] == "succeeded"

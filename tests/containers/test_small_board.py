@@ -65,14 +65,14 @@ def test_the_end_to_end_test_passes_in_1_gb_and_on_one_core(stack: Stack) -> Non
         stack.docker("rm", "--force", board)
 
 
-def test_half_an_hour_of_speech_stays_far_below_a_workers_1_gb(stack: Stack) -> None:
+def test_a_quarter_of_an_hour_of_speech_stays_far_below_a_workers_1_gb(stack: Stack) -> None:
     # benchmarks.long_job measures ten hours; what it holds must not grow with the text.
     workers = stack.containers("worker")
     before = {worker: stack.inspect(worker)["RestartCount"] for worker in workers}
-    body = {"text": text_of(hours=0.5), "voice": "espeak-zh", "cache": False}
+    body = {"text": text_of(hours=0.25), "voice": "espeak-zh", "cache": False}
     job = stack.ended(stack.try_call("/v1/jobs", body).json["id"])
     assert job["status"] == "succeeded", job["error"]
-    assert job["progress"]["audio_s"] > 1500
+    assert job["progress"]["audio_s"] > 750
     assert {worker: stack.inspect(worker)["RestartCount"] for worker in workers} == before
     for worker in workers:
         status = stack.docker("exec", worker, "sh", "-c", "grep -h VmHWM /proc/[0-9]*/status")

@@ -330,6 +330,24 @@ def test_pages_hold_every_delivery_once_newest_first(scripts: Scripts, post: Pos
     assert seen == sorted((n for n in names if n != names[5]), reverse=True)
 
 
+def test_pages_of_one_status_leave_out_the_others(scripts: Scripts, post: Post) -> None:
+    store = store_with(scripts)
+    for n in range(4):
+        post(f"job{n}")
+    dead = claimed(store)
+    store.failed(dead, duration_ms=1, status_code=410, final=True)
+    for _ in range(2):
+        store.delivered(claimed(store), status_code=200, duration_ms=1)
+
+    def ids(status: DeliveryStatus) -> set[str]:
+        return {one.id for one in store.page("t", status=status).deliveries}
+
+    assert ids(DeliveryStatus.DEAD) == {dead.id}
+    assert len(ids(DeliveryStatus.DELIVERED)) == 2
+    assert len(ids(DeliveryStatus.DUE)) == 1
+    assert store.page("t", status=DeliveryStatus.DELIVERED, limit=1).next_cursor is not None
+
+
 @pytest.mark.parametrize("cursor", ["", "x", "12", ":a", "1e3:a", "-1:a", "(5:a", "\u0661:a"])
 def test_a_foreign_cursor_is_refused(scripts: Scripts, cursor: str) -> None:
     with pytest.raises(InvalidRequest, match="cursor"):

@@ -15,6 +15,7 @@ from shared.connection import Scripts, connect
 from shared.presence import PresenceStore
 from tests.caller import Caller
 from tests.conftest import RedisServer, free_port, wait_until
+from tests.replicated import Replicated
 
 BIN = Path(sys.executable).parent
 
@@ -24,7 +25,7 @@ class Farm(Caller):
     """Processes of one farm on ports of their own; the tests may kill any of them."""
 
     directory: Path
-    redis: RedisServer
+    redis: RedisServer | Replicated
     env: dict[str, str] = field(default_factory=dict)
     api_port: int = field(default_factory=free_port)
     children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -61,7 +62,7 @@ class Farm(Caller):
             self.add_worker(f"worker{i}")
         if courier:
             self.spawn("courier", "ttsfarm-worker", "run", "--courier")
-        wait_until(self.ready(workers), 60)
+        wait_until(self.ready(workers), 180)
 
     def add_worker(self, name: str) -> None:
         self.spawn(name, "ttsfarm-worker", "run")

@@ -229,7 +229,10 @@ local function end_job(job, status, error)
   leave_line(job)
   redis.call("ZREM", P .. "deadlines", job.id)
   count_ended(job.id)
-  if status == "succeeded" then discard("jobs/" .. job.id .. "/segments/", 0) end
+  if status == "succeeded" then
+    discard("jobs/" .. job.id .. "/segments/", 0)
+    post(job, "output")
+  end
   post(job, "completed")
   touch(job)
 end

@@ -181,3 +181,29 @@ def test_a_wrong_field_of_the_articles_calls_is_a_400_that_names_it(api: Any) ->
 )
 def test_a_download_by_a_name_that_is_no_jobs_is_a_404(api: Any, name: str) -> None:
     assert api.client.get(f"/download/{name}").status_code == 404
+
+
+def test_the_link_to_listen_plays_without_a_key_and_only_as_it_was_signed(guarded: Any) -> None:
+    headers = guarded.headers("a")
+    made = guarded.submit(headers=headers)
+    waiting = guarded.client.get(f"/v1/jobs/{made}", headers=headers).json["links"]["listen"]
+    parts = urlsplit(waiting)
+    early = guarded.client.get(f"{parts.path}?{parts.query}")
+    assert (early.status_code, early.json["code"]) == (409, "wrong_state")
+    guarded.finish(bytes(range(256)))
+    for stream in ("", "&stream=1"):
+        answer = guarded.client.get(f"{parts.path}?{parts.query}{stream}")
+        assert answer.status_code == 200
+        assert answer.data[44:] == bytes(range(256))[44:]
+    tail = guarded.client.get(f"{parts.path}?{parts.query}", headers={"Range": "bytes=250-"})
+    assert (tail.status_code, tail.data) == (206, bytes(range(250, 256)))
+    other = guarded.submit(headers=guarded.headers("b"))
+    changed = [
+        (parts.path.replace(made, other), parts.query),
+        (parts.path, parts.query.replace("tenant=a", "tenant=b")),
+        (parts.path, parts.query.replace("expires=", "expires=9")),
+        (parts.path, ""),
+    ]
+    for path, query in changed:
+        answer = guarded.client.get(f"{path}?{query}")
+        assert (answer.status_code, answer.json["code"]) == (403, "link_expired"), (path, query)

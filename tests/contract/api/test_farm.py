@@ -29,6 +29,7 @@ def test_voices_tell_what_they_can_and_who_is_ready(api: Any) -> None:
         "revision": "1",
         "description": "",
         "ready_workers": 1,
+        "alias_of": {},
         "default": True,
     }
 
@@ -82,6 +83,8 @@ def test_a_webhooks_delivery_is_listed_shown_and_replayed(api: Any) -> None:
     assert api.client.get("/v1/webhooks/deliveries/none").status_code == 404
     assert api.client.post("/v1/webhooks/deliveries/none/replay").status_code == 404
     assert api.client.get("/v1/webhooks/deliveries?cursor=x").status_code == 422
+    assert api.client.get("/v1/webhooks/deliveries?status=lost").status_code == 422
+    assert api.client.get("/v1/webhooks/deliveries?status=dead").json["deliveries"] == []
 
 
 def test_a_rotated_secret_signs_beside_the_old_one(api: Any) -> None:

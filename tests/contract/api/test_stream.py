@@ -31,7 +31,7 @@ RATE_HZ = 16_000
 def wave_of(index: int) -> Wave:
     """Two seconds of noise as they come back from the store."""
     noise = np.random.default_rng(index).normal(0, 0.1, RATE_HZ * 2).astype(np.float32)
-    return decode_segment(encode_segment(Wave(samples=noise, rate_hz=RATE_HZ)))
+    return decode_segment(encode_segment(Wave(samples=noise, rate_hz=RATE_HZ)))[0]
 
 
 class Studio:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from api.routes.events import job_events
+from api.routes.events import follow_events, followed_job
 from shared.connection import Scripts
 from shared.settings import Settings
 from tests.contract.api.conftest import Api
@@ -19,7 +19,7 @@ def speak(api: Any, text: str, s_per_char: float) -> None:
     api.submit(text)
     api.farm.plan(1, len(text))
     (claim,) = api.farm.claim()
-    api.farm.work.finish_segment(claim, result(claim), s_per_char * len(text))
+    api.farm.work.finish_segment(claim, result(claim), busy_s=s_per_char * len(text))
     api.farm.jobs.cancel("default", claim.job)
 
 
@@ -39,7 +39,7 @@ def test_events_tell_how_the_line_moves(api: Any) -> None:
     farm = api.app.extensions["ttsfarm"]
     job = farm.jobs.job("default", api.submit("字" * 30))
     with api.app.app_context():
-        parts = job_events(farm, job, job.version, heartbeat_s=0.05)
+        parts = follow_events(farm, followed_job(farm, job), job, job.version, heartbeat_s=0.05)
         assert next(parts) == "retry: 2000\n\n"
         api.offer()
         assert next(parts) == ": still here\n\n"

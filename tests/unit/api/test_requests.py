@@ -262,5 +262,5 @@ def test_ssml_is_taken_instead_of_text_not_beside_it() -> None:
 
 def test_every_field_of_the_body_reaches_the_request() -> None:
     beside = {"id", "text", "ssml", "sample_rate"}
-    kept = set(parse().request.dump()) - {"text_type", "alias", "sample_rate_hz"}
+    kept = set(parse().request.dump()) - {"text_type", "alias", "sample_rate_hz", "dialect"}
     assert set(JobBody.model_fields) - beside == kept

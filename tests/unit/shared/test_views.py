@@ -101,7 +101,7 @@ def test_a_failed_job_says_why() -> None:
 def test_links_lead_to_the_jobs_calls() -> None:
     links = job_view(QUEUED, LINKS)["links"]
     assert links["self"] == "https://farm.example/v1/jobs/j1"
-    assert set(links) == {"self", "audio", "events", "cancel", "retry"}
+    assert set(links) == {"self", "audio", "listen", "events", "cancel", "retry"}
 
 
 def test_the_object_is_what_the_schema_says() -> None:

@@ -1,0 +1,1 @@
+"""What other services' clients send and read, in the farm's own terms and back."""

@@ -1,0 +1,114 @@
+"""The operator's page at /farm."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from shared.tenants import Scope
+from tests.browser.conftest import MakeView, new_key
+from tests.conftest import wait_until
+from tests.e2e.conftest import Farm
+from tests.e2e.receiver import Receiver
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver(refusals=1)
+    yield receiver
+    receiver.close()
+
+
+def dead_delivery(farm: Farm, receiver: Receiver) -> str:
+    """A delivery whose only try was refused."""
+    farm.ended(farm.submit("你好。", webhook_url=receiver.url))
+    found: list[dict[str, Any]] = []
+
+    def check() -> bool:
+        answer = farm.call("GET", "/v1/webhooks/deliveries?status=dead")
+        found[:] = answer.json["deliveries"]
+        return len(found) == 1
+
+    wait_until(check, 60)
+    return str(found[0]["id"])
+
+
+def test_it_shows_how_the_farm_stands(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open("farm")
+    view.page.wait_for_selector("#lanes tr[data-key=fake]")
+    book = farm.submit("".join(f"这是第{i}句。" for i in range(400)), voice="fake")
+    view.until(f"document.querySelector('#workers').textContent.includes('{book}:')")
+    view.until("Number(document.querySelector('[data-tile=waiting] .value').textContent) > 100")
+    view.until("Number(document.querySelector('[data-tile=rate] .value').textContent) > 0")
+    view.until("Number(document.querySelector('[data-tile=rtf] .value').textContent) > 0")
+    assert "1 at work" in view.text("[data-tile=workers]")
+    farm.call("POST", f"/v1/jobs/{book}/cancel")
+    view.until("document.querySelector('[data-tile=waiting] .value').textContent === '0'")
+
+
+def test_failures_are_told_with_their_reasons(farm: Farm, make_view: MakeView) -> None:
+    job = farm.submit("前面。[[refuse]]。", voice="fake")
+    assert farm.ended(job)["status"] == "failed"
+    view = make_view(farm)
+    view.open("farm")
+    row = f"#failures tr[data-key='{job}']"
+    view.page.wait_for_selector(row)
+    assert "text_refused" in view.text(row)
+    assert "refuse" in view.text(row)
+    view.page.click(f"{row} button")
+    view.until("document.getElementById('said').textContent === 'The job waits again.'")
+    farm.ended(job)
+    farm.call("DELETE", f"/v1/jobs/{job}")
+    view.page.wait_for_selector(row, state="detached")
+
+
+def test_a_dead_delivery_is_sent_again(farm: Farm, make_view: MakeView, receiver: Receiver) -> None:
+    delivery = dead_delivery(farm, receiver)
+    view = make_view(farm)
+    view.open("farm")
+    row = f"#dead tr[data-key='{delivery}']"
+    view.page.wait_for_selector(row)
+    assert "The receiver answered HTTP 500" in view.text(row)
+    view.page.click(f"{row} button")
+    view.page.wait_for_selector(row, state="detached")
+    assert farm.call("GET", "/v1/webhooks/deliveries?status=dead").json["deliveries"] == []
+    view.until("document.getElementById('said').textContent === 'It will be sent again now.'")
+
+
+def test_it_goes_on_after_a_pause(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open("farm")
+    view.page.wait_for_selector("#lanes tr[data-key]")
+    view.page.click("#pause")
+    view.until("document.querySelector('#pause').getAttribute('aria-pressed') === 'true'")
+    shown = view.text("#updated")
+    view.page.click("#pause")
+    view.until(f"document.getElementById('updated').textContent !== {shown!r}")
+
+
+def test_it_needs_a_key_that_sees_the_whole_farm(guarded: Farm, make_view: MakeView) -> None:
+    view = make_view(guarded)
+    view.open("farm")
+    view.page.fill("#key", new_key(guarded, Scope.READ))
+    view.page.press("#key", "Enter")
+    view.page.wait_for_selector("#fault:has-text('--scope admin')")
+    view.page.click("#change-key")
+    view.page.fill("#key", new_key(guarded, *Scope))
+    view.page.press("#key", "Enter")
+    view.page.wait_for_selector("#workers tr[data-key]")
+    assert not view.page.is_visible("#fault")
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_nothing_stands_in_the_way_of_anybody(
+    farm: Farm, make_view: MakeView, axe: str, width: int, scheme: str
+) -> None:
+    farm.ended(farm.submit("[[refuse]]。", voice="fake"))
+    view = make_view(farm, viewport={"width": width, "height": 844}, color_scheme=scheme)
+    view.open("farm")
+    view.page.wait_for_selector("#failures tr[data-key]")
+    assert view.violations(axe) == []
+    assert view.page.evaluate("document.documentElement.scrollWidth") == width
