@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -33,6 +34,9 @@ def part(what: str, found: str | None) -> str:
         pytest.skip(f"no {what} on this machine")
     return found
 
+
+# Who runs the tests in the background may have told them to ignore Ctrl-C; what they start must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No example is asked to be fast. In CI each run draws the same examples, so that a change alone can
 # break it; everywhere else they are new every time.
