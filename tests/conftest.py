@@ -35,7 +35,7 @@ def part(what: str, found: str | None) -> str:
     return found
 
 
-# Who runs the tests in the background may have told them to ignore Ctrl-C; what they start must not.
+# Started in the background, the tests may ignore Ctrl-C; what they start must not.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No example is asked to be fast. In CI each run draws the same examples, so that a change alone can
