@@ -104,8 +104,8 @@ def prometheus(config: Path) -> Iterator[Prometheus]:
 def work_of_every_kind(farm: Farm) -> None:
     """Jobs of both classes, one that fails, a webhook, and answers that are errors."""
     with closing(Receiver(refusals=0)) as receiver:
-        farm.ended(farm.submit("你好，世界。", webhook_url=receiver.url))
-        farm.ended(farm.submit("今天天气很好。" * 20, priority="low"))
+        farm.ended(farm.submit("你好，世界。", webhook_url=receiver.url, cache=False))
+        farm.ended(farm.submit("今天天气很好。" * 20, priority="low", cache=False))
         farm.ended(farm.submit("[[silent]]好"))
         assert farm.call("GET", "/v1/jobs/none").status == 404
         wait_until(lambda: bool(receiver.received), 60)
