@@ -34,6 +34,7 @@ class BookRun:
     workers: int
     n_chars: int
     n_segments: int
+    engine_s: float  # what the engine alone took, over all workers
     wall_s: float
     first_audio_s: float
     joining_s: float
@@ -77,6 +78,7 @@ def run_book(farm: Farm, workers: int, text: str) -> BookRun:
         workers=workers,
         n_chars=len(text),
         n_segments=job["progress"]["segments_total"],
+        engine_s=timing["synthesis_ms"] / 1000,
         wall_s=wall_s,
         first_audio_s=timing["first_audio_ms"] / 1000,
         joining_s=round(max(0.0, wall_s - (spoken_s or wall_s)), 1),
