@@ -86,6 +86,17 @@ def _greetings(rows: Sequence[dict[str, Any]]) -> str:
     return title + table(heads, shown)
 
 
+def _cached(rows: Sequence[dict[str, Any]]) -> str:
+    heads = ["a book on two workers", "segments", "from the cache", "engine s", "first audio s",
+             "wall s"]  # fmt: skip
+    shown = [
+        (r["what"], r["segments"], r["from_cache"], f"{r['engine_s']:.1f}",
+         f"{r['first_audio_s']:.2f}", f"{r['wall_s']:.1f}")
+        for r in rows
+    ]  # fmt: skip
+    return "## What the cache saves\n\n" + table(heads, shown)
+
+
 def _waits(found: dict[str, Any]) -> str:
     heads = ["characters", "told to start in s", "started", "told to be done in s", "done"]
     shown = [
@@ -117,6 +128,7 @@ SECTIONS = {
     "fan_out": _fan_out,
     "greetings": _greetings,
     "waits": _waits,
+    "cached": _cached,
     "memory": _memory,
     "long": _long,
 }
