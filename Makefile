@@ -68,19 +68,31 @@ clean: ## Remove what make made; jobs and audio under var/ stay
 
 # A stamp says which lock is installed, so that a second `make up` starts at once.
 $(FARM): requirements/farm.txt pyproject.toml | $(BIN)/python
-	$(call install,requirements/farm.txt)
+	$(call install,requirements/farm.txt,400)
 	@touch $@
 
 $(DEV): requirements/dev.txt pyproject.toml | $(BIN)/python
-	$(call install,requirements/dev.txt)
+	$(call install,requirements/dev.txt,4000)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $(TORCH)
 	@touch $@ $(FARM)
 
 define install
 @echo "Installing $(1) into $(VENV) (once) ..."
-@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
+@$(BIN)/python scripts/check_room.py $(VENV) $(2)
+@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1) || { \
+  echo "$$NOT_INSTALLED" >&2; exit 1; }
 @$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 endef
+
+define NOT_INSTALLED
+Nothing was installed; pip says why above. Run the same command again, it goes on where it was.
+  No network, or a slow one?  Name a mirror near you: PIP_INDEX_URL=https://... make up
+  A proxy?                    export HTTPS_PROXY=http://host:port
+  A machine without network?  On another one: pip download -r requirements/farm.txt -d wheels
+                              then here: PIP_NO_INDEX=1 PIP_FIND_LINKS=wheels make up
+  No space left on device?    Make room here and in /tmp, or: make up VENV=/somewhere/with/room
+endef
+export NOT_INSTALLED
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \

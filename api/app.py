@@ -21,6 +21,7 @@ from api.routes.article import article
 from api.routes.audio import audio
 from api.routes.batches import batches
 from api.routes.captions import captions
+from api.routes.client import client as client_routes
 from api.routes.docs import docs
 from api.routes.events import events
 from api.routes.files import files
@@ -61,7 +62,7 @@ REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
 ROUTES = (
     job_routes, batches, audio, captions, events, files, voices, queue, webhooks, health, article,
-    docs, web, openai, replicate,
+    docs, web, client_routes, openai, replicate,
 )  # fmt: skip
 # Asked every few seconds, or beside each page; logged only for who debugs.
 PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")
@@ -100,7 +101,7 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
         settings=settings,
         client=client,
         jobs=jobs,
-        batches=BatchStore(scripts),
+        batches=BatchStore(scripts, wait_replicas=settings.redis_wait_replicas),
         watcher=watcher,
         presence=presence,
         deliveries=deliveries,

@@ -65,7 +65,7 @@ def _store(
     )
     if not opened.pending:
         farm.batches.settle(tenant, opened.id)
-        return farm.batches.batch(tenant, opened.id), None
+        return farm.batches.kept(tenant, opened.id), None
     farm.batches.add(tenant, opened.id, judged)
     batch = farm.batches.commit(
         tenant,

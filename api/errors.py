@@ -45,7 +45,7 @@ HTTP_ERRORS: dict[int, type[FarmError]] = {
     413: BodyTooLarge,
     415: UnsupportedMediaType,
 }
-# The article's calls speak Chinese; what is not listed keeps the English message.
+# The article's calls speak Chinese; what is in neither table keeps its message.
 CHINESE: dict[str, str] = {
     "body_too_large": "请求体过大",
     "text_too_long": "文本过长",
@@ -60,7 +60,20 @@ CHINESE: dict[str, str] = {
     "farm_crowded": "排队任务过多, 请稍后重试",
     "no_voice_ready": "暂无可用的合成服务, 请稍后重试",
     "wait_timeout": "合成超时, 任务仍在进行",
+    "object_missing": "该音频已被删除",
+    "object_store_full": "音频存储空间已满, 请稍后重试",
+    "state_store_full": "任务存储空间已满, 请稍后重试",
+    "unavailable": "服务暂时不可用, 请稍后重试",
+    "range_not_satisfiable": "请求的范围超出音频长度",
 }
+# Of these the message follows, since it names what is wrong.
+CHINESE_BEFORE: dict[str, str] = {
+    "malformed_body": "请求格式不正确",
+    "unknown_voice": "没有该音色",
+    "unknown_emotion": "该音色没有此情感",
+    "invalid_markup": "SSML 标记不正确",
+}
+FAULTY_FIELDS = "参数不正确"
 
 
 def problem_of(error: FarmError) -> dict[str, Any]:
@@ -83,8 +96,10 @@ def _article_form(error: FarmError) -> tuple[dict[str, Any], int]:
         return {"code": 500, "msg": f"Synthesis failed: {error.message}"}, 500
     status = 400 if error.status == InvalidRequest.status else error.status
     message = CHINESE.get(error.code, error.message)
-    if "errors" in error.details:
-        message = told(error)
+    if before := CHINESE_BEFORE.get(error.code):
+        message = f"{before}: {error.message}"
+    elif "errors" in error.details:
+        message = f"{FAULTY_FIELDS}: {told(error)}"
     return {"code": status, "msg": message}, status
 
 

@@ -33,6 +33,7 @@ PUBLIC = frozenset(
         "docs.show_document",
         "docs.show_page",
         "web.show_page",
+        "client.download_client",
         "web.show_farm",
         "static",
     }

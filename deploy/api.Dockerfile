@@ -15,6 +15,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY shared shared
 COPY api api
 COPY worker worker
+COPY ttsfarm_client ttsfarm_client
 RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir dist . \
  && pip --python /opt/ttsfarm/bin/python install --quiet --no-deps --no-index dist/*.whl
 

@@ -12,6 +12,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY shared shared
 COPY api api
 COPY worker worker
+COPY ttsfarm_client ttsfarm_client
 RUN pip wheel --quiet --no-deps --no-build-isolation --no-index --wheel-dir /dist .
 
 FROM ${PYTHON_IMAGE} AS build-espeak

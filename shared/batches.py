@@ -110,8 +110,9 @@ class BatchPage:
 class BatchStore:
     """Batches as a tenant sees them; every method may raise `StateStoreUnavailable`."""
 
-    def __init__(self, scripts: Scripts) -> None:
+    def __init__(self, scripts: Scripts, *, wait_replicas: int = 0) -> None:
         self._scripts = scripts
+        self._wait_replicas = wait_replicas
 
     # Accepting
 
@@ -184,6 +185,13 @@ class BatchStore:
         if phase in ("gone", "leaving"):
             raise WrongState("The batch was removed while it was being sent; send it again")
         self.settle(tenant, batch_id)
+        return self.kept(tenant, batch_id)
+
+    def kept(self, tenant: str, batch_id: str) -> Batch:
+        """An accepted batch, once enough replicas have it; else raises `NotReplicated`."""
+        if self._wait_replicas:
+            step = (batch_id, tenant, STEP_JOBS)
+            self._scripts.replicated(self._wait_replicas, "batch_step", *step)
         return self.batch(tenant, batch_id)
 
     def settle(self, tenant: str, batch_id: str) -> None:

@@ -34,7 +34,7 @@ class Settings(BaseSettings):
     redis_wait_replicas: int = Field(
         default=0,
         ge=0,
-        description="Replicas of Redis that must have a new job before it is accepted",
+        description="Replicas of Redis that must have a new job or batch before it is accepted",
     )
     storage: Literal["local", "s3"] = Field(
         default="local", description="Where audio is kept: a directory or an S3 store"

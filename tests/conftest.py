@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -24,6 +25,18 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
+
+def part(what: str, found: str | None) -> str:
+    """`found`, or the test ends: in CI as a failure, elsewhere with the reason."""
+    if found is None and os.environ.get("CI"):
+        pytest.fail(f"no {what} on this machine, and CI needs one")
+    if found is None:
+        pytest.skip(f"no {what} on this machine")
+    return found
+
+
+# Started in the background, the tests may ignore Ctrl-C; what they start must not.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No example is asked to be fast. In CI each run draws the same examples, so that a change alone can
 # break it; everywhere else they are new every time.

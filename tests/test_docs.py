@@ -1,12 +1,17 @@
 """The pages in docs/ say what the code does: every route, code, setting, metric and sample."""
 
+import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from api.routes.client import wheel_name
 from shared.signing import new_secret, signed_headers
 from tests.doc_tables import BLOCK, DOCS, TABLES, rewrite
 from worker.engine import fake
@@ -32,26 +37,96 @@ def test_every_row_says_what_it_is(name: str) -> None:
     assert all(row.rsplit("|", 2)[1].strip() for row in rows)
 
 
-@pytest.fixture
-def is_ours() -> Callable[..., bool]:
-    """The function of docs/webhooks.md that checks a message."""
-    page = (DOCS / "webhooks.md").read_text("utf-8")
-    (sample,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    names: dict[str, Callable[..., bool]] = {}
-    exec(sample, names)  # what a reader copies
-    return names["is_ours"]
+WHEEL = re.compile(r"ttsfarm_client-[\w.]+-py3-none-any\.whl")
+SAMPLES = {
+    language: text
+    for language, text in re.findall(
+        r"```(python|js|go)\n(.*?)```", (DOCS / "webhooks.md").read_text("utf-8"), re.DOTALL
+    )
+    if "is_ours" in text or language != "python"
+}
+# What stands around a sample to judge the messages on standard input; prints a verdict for each.
+PYTHON_MAIN = """
+import json, sys
+for one in json.load(sys.stdin):
+    print("true" if is_ours(one["secret"], one["headers"], one["body"].encode()) else "false")
+"""
+NODE_MAIN = """
+import { readFileSync } from "node:fs";
+for (const one of JSON.parse(readFileSync(0)))
+  console.log(isOurs(one.secret, one.headers, Buffer.from(one.body)));
+"""
+GO_MAIN = """
+func main() {
+	var messages []struct {
+		Secret  string
+		Headers map[string]string
+		Body    string
+	}
+	if err := json.NewDecoder(os.Stdin).Decode(&messages); err != nil {
+		panic(err)
+	}
+	for _, one := range messages {
+		headers := http.Header{}
+		for name, value := range one.Headers {
+			headers.Set(name, value)
+		}
+		fmt.Println(IsOurs(one.Secret, headers, []byte(one.Body)))
+	}
+}
+"""
 
 
-def test_the_webhook_sample_takes_the_farms_messages_and_no_others(
-    is_ours: Callable[..., bool],
+@pytest.mark.parametrize(("language", "program"), [("python", ""), ("js", "node"), ("go", "go")])
+def test_a_webhook_sample_takes_the_farms_messages_and_no_others(
+    language: str, program: str, tmp_path: Path
 ) -> None:
+    if program and not shutil.which(program):
+        if os.environ.get("CI"):
+            pytest.fail(f"no {program} on this machine, and CI needs one")
+        pytest.skip(f"no {program} on this machine")
     secret, older, now_s = new_secret(), new_secret(), int(time.time())
-    headers = signed_headers([older, secret], "msg_1", now_s, b"body")
-    assert is_ours(secret, headers, b"body")
-    assert not is_ours(secret, headers, b"other body")
-    assert not is_ours(new_secret(), headers, b"body")
-    late = signed_headers([secret], "msg_1", now_s - 301, b"body")
-    assert not is_ours(secret, late, b"body")
+    body = '{"text": "你好"}'
+    headers = signed_headers([older, secret], "msg_1", now_s, body.encode())
+    late = signed_headers([secret], "msg_1", now_s - 400, body.encode())
+    foreign = {**headers, "webhook-signature": "v1,äöü v1, x"}
+    messages = [
+        {"secret": secret, "headers": headers, "body": body},
+        {"secret": older, "headers": headers, "body": body},
+        {"secret": secret, "headers": headers, "body": body + " "},
+        {"secret": new_secret(), "headers": headers, "body": body},
+        {"secret": secret, "headers": late, "body": body},
+        {"secret": secret, "headers": foreign, "body": body},
+    ]
+    judged = subprocess.run(
+        _judge(language, tmp_path),
+        input=json.dumps(messages),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=240,
+        env={**os.environ, "GOCACHE": str(tmp_path / "cache"), "GOFLAGS": "-mod=mod"},
+    )
+    assert judged.returncode == 0, judged.stderr
+    assert judged.stdout.split() == ["true", "true", "false", "false", "false", "false"]
+
+
+def _judge(language: str, folder: Path) -> list[str]:
+    """The command that runs the sample with a main of its own."""
+    text = SAMPLES[language]
+    if language == "python":
+        return [sys.executable, "-W", "error", "-c", text + PYTHON_MAIN]
+    if language == "js":
+        return ["node", "--input-type=module", "-e", text + NODE_MAIN]
+    more = 'import (\n\t"encoding/json"\n\t"fmt"\n\t"os"\n)\n'
+    (folder / "main.go").write_text(text.replace("import (", more + "import (", 1) + GO_MAIN)
+    return ["go", "run", str(folder / "main.go")]
+
+
+def test_the_pages_name_the_wheel_this_farm_hands_out() -> None:
+    named = [name for page in PAGES for name in WHEEL.findall(page.read_text("utf-8"))]
+    assert named
+    assert set(named) == {wheel_name()}
 
 
 def test_every_directive_of_the_fake_engine_is_described() -> None:

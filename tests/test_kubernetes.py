@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from shared.settings import Settings
+from tests.conftest import part
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 K8S = DEPLOY / "k8s"
@@ -26,15 +27,6 @@ new ScaledObject(JSON.parse(readFileSync(0, "utf8"))).validate();
 """
 
 Manifest = dict[str, Any]
-
-
-def part(what: str, found: str | None) -> str:
-    """`found`, or the test ends: in CI as a failure, elsewhere with the reason."""
-    if found is None and os.environ.get("CI"):
-        pytest.fail(f"no {what} on this machine, and CI needs one")
-    if found is None:
-        pytest.skip(f"no {what} on this machine")
-    return found
 
 
 @cache

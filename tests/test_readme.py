@@ -1,8 +1,13 @@
-"""The examples of the README and of docs/api.md run, in order, against a farm of the reader's."""
+"""The examples of the README and of every page in docs/ run, against a farm of the reader's.
+
+What can not run has `<!-- not run: reason -->` before it. A `console` block has commands and what
+they print; in `python` and `js` a comment at a line's end, `# -> ...`, is what that line prints.
+"""
 
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +21,17 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-CALLS = (ROOT / "docs" / "api.md").read_text("utf-8")
+# The README first: it shows what a farm that has just started has done.
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
 WRITTEN_URL = "http://127.0.0.1:8080"
 START_S = 120.0
-BLOCK = re.compile(r"(<!-- not run: [^>]+ -->\n)?```(console|python)\n(.*?)```", re.DOTALL)
+BLOCK = re.compile(
+    r"^(<!-- not run: [^>]+ -->\n)?```(console|python|js|json|go)\n(.*?)^```$",
+    re.DOTALL | re.MULTILINE,
+)
+COMMAND = re.compile(r"^\$ ", re.MULTILINE)
+PRINTED = re.compile(r"(?:#|//) -> (.*)$", re.MULTILINE)
 # What differs from run to run: ids, times, sizes, versions, paths.
 MASKS = (
     (re.compile(r"\b01[0-9a-hjkmnp-tv-z]{24}\b"), "ID"),
@@ -43,23 +55,40 @@ class Farm:
 
 @dataclass(frozen=True)
 class Example:
+    """Something to run, and what it prints; `program` runs a file, the shell everything else."""
+
     command: str
     written: str
-    python: bool = False
+    program: str | None = None
 
 
-def examples() -> list[Example]:
+def examples(page: Path) -> list[Example]:
     found: list[Example] = []
-    for skipped, language, text in BLOCK.findall(README + CALLS):
-        if skipped:
+    exports = ""
+    for skipped, language, text in BLOCK.findall(page.read_text("utf-8")):
+        if skipped or language == "json":
             continue
-        if language == "python":
-            found.append(Example(text, "succeeded mp3\n", python=True))
+        if language != "console":
+            found.append(
+                Example(text, "".join(f"{line}\n" for line in PRINTED.findall(text)), language)
+            )
             continue
-        for part in text.split("$ ")[1:] if text.startswith("$ ") else []:
-            command, _, written = part.partition("\n")
-            found.append(Example(command, written))
+        for part in COMMAND.split(text)[1:]:
+            lines = part.splitlines(keepends=True)
+            end = next(i for i, line in enumerate(lines) if not line.endswith("\\\n")) + 1
+            command = "".join(lines[:end])
+            if command.startswith("export "):
+                exports += command
+            found.append(Example(exports + command, "".join(lines[end:])))
     return found
+
+
+def original(page: Path) -> Path:
+    """The English page of a Chinese one."""
+    return page.with_name(page.name.replace(".zh.md", ".md"))
+
+
+WITH_EXAMPLES = [page for page in PAGES if examples(page) and page == original(page)]
 
 
 @pytest.fixture(scope="module")
@@ -109,11 +138,16 @@ def masked(text: str) -> str:
     return text.strip()
 
 
-def run(farm: Farm, example: Example) -> str:
+def run(farm: Farm, example: Example, folder: Path) -> str:
     command = example.command.replace(WRITTEN_URL, farm.url)
+    programs = {
+        None: ["bash", "-euc", command],
+        "python": [sys.executable, "-W", "error", "-c", command],
+        "js": ["node", "--input-type=module", "-e", command],
+    }
     ran = subprocess.run(
-        [sys.executable, "-c", command] if example.python else ["bash", "-euc", command],
-        cwd=farm.folder,
+        programs[example.program],
+        cwd=folder,
         env=farm.environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -125,24 +159,60 @@ def run(farm: Farm, example: Example) -> str:
     return ran.stdout.replace(farm.url, WRITTEN_URL)
 
 
-def test_every_example_does_what_is_written(farm):
-    tried = examples()
-    assert len(tried) > 10
+@pytest.mark.parametrize("page", WITH_EXAMPLES, ids=lambda page: page.name)
+def test_every_example_does_what_is_written(farm: Farm, page: Path, tmp_path: Path) -> None:
+    tried = examples(page)
+    if any(example.program == "js" for example in tried) and not shutil.which("node"):
+        if os.environ.get("CI"):
+            pytest.fail("no node on this machine, and CI needs one")
+        pytest.skip("no node on this machine")
+    folder = farm.folder if page.name == "README.md" else tmp_path  # it looks at the farm's data
     for example in tried:
-        answered = run(farm, example)
+        answered = run(farm, example, folder)
         if example.written.startswith("{"):
             assert shape(json.loads(answered)) == shape(json.loads(example.written)), answered
         else:
             assert masked(answered) == masked(example.written), example.command
-    made = {path.name for path in farm.folder.iterdir()}
-    assert {"hello.wav", "hello.mp3", "news.mp3", "spring.wav", "welcome.mp3"} <= made
-    assert (farm.folder / "hello.wav").read_bytes()[:4] == b"RIFF"
+    for audio in folder.glob("*.wav"):
+        assert audio.read_bytes()[:4] == b"RIFF"
+    if page.name == "README.md":
+        made = {path.name for path in folder.iterdir()}
+        assert {"hello.wav", "hello.mp3", "news.mp3", "spring.wav", "welcome.mp3"} <= made
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if page != original(page)], ids=lambda page: page.name
+)
+def test_a_translation_has_the_examples_of_its_original(page: Path) -> None:
+    assert BLOCK.findall(page.read_text("utf-8")) == BLOCK.findall(
+        original(page).read_text("utf-8")
+    )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_block_of_json_is_json(page: Path) -> None:
+    for skipped, language, text in BLOCK.findall(page.read_text("utf-8")):
+        if language == "json" and not skipped:
+            try:
+                json.loads(text)
+            except ValueError:  # or JSON lines
+                assert [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page: Path) -> None:
+    for target in re.findall(
+        r"\]\(([^)\s]+)\)|(?:src|href|srcset)=\"([^\"]+)\"", page.read_text("utf-8")
+    ):
+        path = "".join(target).partition("#")[0]
+        if path and "://" not in path:
+            assert (page.parent / path).exists(), f"{page.name}: {path}"
 
 
 def test_every_command_of_the_readme_exists(farm):
     for command in sorted(set(re.findall(r"\b(ttsfarm(?:-worker)? [a-z]+)\b", README))):
         if command.split()[1] not in ("is", "needs", "command"):
-            run(farm, Example(f"{command} --help", ""))
+            run(farm, Example(f"{command} --help", ""), farm.folder)
 
 
 def test_every_make_target_of_the_readme_exists():

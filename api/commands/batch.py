@@ -18,7 +18,7 @@ import click
 from api.commands.options import client_of, farm_url
 from api.commands.output import try_writing, whole_file
 from api.commands.say import FORMATS
-from api.farm_client import FarmClient, FarmProblem, RemoteBatch
+from api.farm_client import Batch, FarmClient, FarmProblem
 
 WAIT_S = 20
 SHOWN_FAULTS = 20
@@ -62,7 +62,7 @@ def batch(url: str, file: Path, output: Path, skip_bad: bool, retry: bool, **opt
     with TemporaryFile() as body:
         lines = _prepare(file, head, body)
         try:
-            sent = client.submit_batch(lines.body, lines.key)
+            sent = client.submit_lines(lines.body, lines.key)
         except FarmProblem as problem:
             raise _with_lines(problem, lines.added) from problem
     _tell(sent.faults, lines.added)
@@ -117,7 +117,7 @@ def _merged(line: bytes, head: Mapping[str, Any]) -> bytes | None:
     return _head_line({**own["batch"], **head, "defaults": defaults})
 
 
-def _follow(client: FarmClient, sent: RemoteBatch) -> RemoteBatch:
+def _follow(client: FarmClient, sent: Batch) -> Batch:
     watched = sys.stderr.isatty()
     try:
         with click.progressbar(
@@ -125,7 +125,7 @@ def _follow(client: FarmClient, sent: RemoteBatch) -> RemoteBatch:
         ) as bar:
             while not sent.finished:
                 bar.update(sent.n_ended - bar.pos)
-                sent = client.batch(sent.id, wait_s=1 if watched else WAIT_S)
+                sent = client.show_batch(sent.id, wait_s=1 if watched else WAIT_S)
             bar.update(sent.n_ended - bar.pos)
     except KeyboardInterrupt as stop:
         click.echo(
@@ -136,7 +136,7 @@ def _follow(client: FarmClient, sent: RemoteBatch) -> RemoteBatch:
     return sent
 
 
-def _report(done: RemoteBatch, output: Path) -> None:
+def _report(done: Batch, output: Path) -> None:
     counts = done.counts
     click.echo(
         f"{output}: {counts['succeeded']} of {counts['total']} spoken, {done.audio_s:.1f} s of "

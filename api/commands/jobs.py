@@ -3,7 +3,7 @@
 import click
 
 from api.commands.options import client_of, farm_url
-from api.farm_client import RemoteJob
+from api.farm_client import Job
 from shared.states import JobStatus
 
 
@@ -46,19 +46,19 @@ def cancel(url: str, job_id: str) -> None:
     click.echo(f"{job.id} is {job.status}.")
 
 
-def _row(job: RemoteJob) -> str:
+def _row(job: Job) -> str:
     return (
         f"{job.id}  {job.status:<9}  {_segments(job):>9}  {job.voice:<14}"
         f"  {job.characters:>7} chars  {job.created_at}"
     )
 
 
-def _segments(job: RemoteJob) -> str:
+def _segments(job: Job) -> str:
     total = "?" if job.segments_total is None else job.segments_total
     return f"{job.segments_done}/{total}"
 
 
-def _page(job: RemoteJob) -> str:
+def _page(job: Job) -> str:
     lines = {
         "job": job.id,
         "status": str(job.status),

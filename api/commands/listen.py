@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from api.farm_client import FarmClient, RemoteJob
+from api.farm_client import FarmClient, Job
 
 # No format's header is longer; past it a stream and the finished file are the same bytes.
 HEADER_BYTES = 4096
 WAIT_S = 20
 
 
-def listen(client: FarmClient, job: RemoteJob, path: Path | None) -> RemoteJob:
+def listen(client: FarmClient, job: Job, path: Path | None) -> Job:
     """The finished job, its audio written to `path`, or to standard output for None."""
     if path is None:
         for chunk in client.stream(job.id):
@@ -34,7 +34,7 @@ def listen(client: FarmClient, job: RemoteJob, path: Path | None) -> RemoteJob:
     return job
 
 
-def _complete(client: FarmClient, job: RemoteJob, file: BufferedRandom) -> None:
+def _complete(client: FarmClient, job: Job, file: BufferedRandom) -> None:
     """Give the file the header that knows its length; where that is not all, take it anew."""
     if job.audio is None:
         raise click.ClickException(f"Job {job.id} {job.status}: {job.error or 'no reason given'}")

@@ -23,7 +23,7 @@ from api.farm_client import (
     FarmClient,
     FarmProblem,
     FarmUnreachable,
-    RemoteJob,
+    Job,
     idempotency_key,
 )
 from shared.schemas import AudioFormat
@@ -96,7 +96,7 @@ def say(
     if fresh:
         body["cache"] = False
     client = client_of(url)
-    job = client.submit(body, key)
+    job = client.submit_body(body, key)
     if job.status in RESUMABLE:
         job = client.retry(job.id)
     wanted = target.path is None if stream is None else stream
@@ -141,7 +141,7 @@ def _target(output: Path, format_: str | None) -> _Output:
     return _Output(path=output, format=format_ or ending)
 
 
-def _listen(client: FarmClient, job: RemoteJob, target: _Output) -> RemoteJob | None:
+def _listen(client: FarmClient, job: Job, target: _Output) -> Job | None:
     """The job with its audio written; None where the farm can not stream."""
     try:
         with _going_on(job):
@@ -154,7 +154,7 @@ def _listen(client: FarmClient, job: RemoteJob, target: _Output) -> RemoteJob | 
 
 
 @contextmanager
-def _going_on(job: RemoteJob) -> Iterator[None]:
+def _going_on(job: Job) -> Iterator[None]:
     """Tells who presses Ctrl-C what becomes of the job."""
     try:
         yield
@@ -167,7 +167,7 @@ def _going_on(job: RemoteJob) -> Iterator[None]:
         raise click.exceptions.Exit(130) from stop
 
 
-def _follow(client: FarmClient, job: RemoteJob) -> RemoteJob:
+def _follow(client: FarmClient, job: Job) -> Job:
     """Wait until the job is finished, showing a person how far it is."""
     watched = sys.stderr.isatty()
     with (
@@ -191,18 +191,18 @@ def _follow(client: FarmClient, job: RemoteJob) -> RemoteJob:
     return job
 
 
-def _stage(job: RemoteJob) -> str:
-    if job.status is JobStatus.QUEUED:
+def _stage(job: Job) -> str:
+    if job.status == JobStatus.QUEUED:
         return "Waiting "
     return "Joining " if job.segments_done == job.segments_total else "Speaking"
 
 
-def _outlook(job: RemoteJob | None) -> str | None:
+def _outlook(job: Job | None) -> str | None:
     """What stands behind the bar: the place in the line, and when the farm expects to be done."""
     if job is None or job.finished:
         return None
     told = [f"number {job.position} in line"] if job.position else []
-    if job.starts_in_s is not None and job.status is JobStatus.QUEUED:
+    if job.starts_in_s is not None and job.status == JobStatus.QUEUED:
         told.append(f"starts in {_span(job.starts_in_s)}")
     if job.done_in_s is not None:
         told.append(f"done in {_span(job.done_in_s)}")
@@ -221,13 +221,13 @@ def _span(seconds: float) -> str:
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _steps(job: RemoteJob) -> int:
+def _steps(job: Job) -> int:
     """How far a job is; the last of it is joining and encoding, which a book takes a while for."""
     share = job.segments_done / job.segments_total if job.segments_total else 0
     return int(BAR_STEPS * SPEAKING_SHARE * share)
 
 
-def _save(client: FarmClient, job: RemoteJob, target: _Output) -> None:
+def _save(client: FarmClient, job: Job, target: _Output) -> None:
     """Write the audio, whole and checked; a file appears only when it is complete."""
     if target.path is None:
         _copy(client, job, sys.stdout.buffer)
@@ -237,7 +237,7 @@ def _save(client: FarmClient, job: RemoteJob, target: _Output) -> None:
     _tell(job, target)
 
 
-def _tell(job: RemoteJob, target: _Output) -> None:
+def _tell(job: Job, target: _Output) -> None:
     if target.path is None:
         return
     seconds = f"{job.audio.duration_s:.1f} s" if job.audio else ""
@@ -245,7 +245,7 @@ def _tell(job: RemoteJob, target: _Output) -> None:
     click.echo(f"{target.path}: {seconds} of speech{took}", err=True)
 
 
-def _copy(client: FarmClient, job: RemoteJob, file: BinaryIO) -> None:
+def _copy(client: FarmClient, job: Job, file: BinaryIO) -> None:
     digest = hashlib.sha256()
     for chunk in client.audio(job.id):
         digest.update(chunk)

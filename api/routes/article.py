@@ -55,7 +55,8 @@ def _form_values(form: dict[str, str]) -> dict[str, object]:
     )
 )
 def synthesize() -> Response:
-    values = _form_values(read_form(request))
+    # JSON does as well, as in `/api/tts`.
+    values = read_json(request) if request.is_json else _form_values(read_form(request))
     if _is_blank(values.get("text")):
         raise InvalidRequest(MISSING_TEXT_CHINESE)
     job = _speak(values)

@@ -35,7 +35,12 @@ local function release(job_id)
   local v = redis.call("HMGET", job_key(job_id), "created_ms", "deadline_ms")
   local job, plan = load_job(job_id), load_unit(job_id, "plan")
   redis.call("ZADD", P .. "jobs:" .. tenant, v[1], job_id)
-  if not job.active or plan.s then return end
+  if plan.s then return end
+  if not job.active then -- it ended before its turn; now a retry makes its plan due
+    plan.s = "due"
+    save_unit(job_id, "plan", plan)
+    return
+  end
   redis.call("ZADD", lane_key(job.voice, job.class, "queued"), job.order, job_id)
   if v[2] and v[2] ~= "" then
     redis.call("ZADD", P .. "deadlines", now + tonumber(v[2]), job_id)

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from shared.connection import Scripts, connect
 from shared.tenants import KeyStore, NewKey, Scope
-from tests.conftest import wait_until
+from tests.conftest import part, wait_until
 from tests.e2e.conftest import Farm, farm_maker
 
 TIMEOUT_S = 60.0
@@ -28,13 +28,6 @@ FLAGS = (
     "--disable-sync",
 )
 AXE = "node_modules/axe-core/axe.min.js"
-
-
-def part(what: str, found: str | None) -> str:
-    """What a test needs beside Python: without it, it fails in CI and skips elsewhere."""
-    if not found:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no {what} on this machine")
-    return str(found)
 
 
 @dataclass

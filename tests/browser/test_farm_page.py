@@ -78,7 +78,7 @@ def test_a_dead_delivery_is_sent_again(farm: Farm, make_view: MakeView, receiver
     view.until("document.getElementById('said').textContent === 'It will be sent again now.'")
 
 
-def test_it_stays_still_while_paused(farm: Farm, make_view: MakeView) -> None:
+def test_it_goes_on_after_a_pause(farm: Farm, make_view: MakeView) -> None:
     view = make_view(farm)
     view.open("farm")
     view.page.wait_for_selector("#lanes tr[data-key]")

@@ -169,9 +169,10 @@ def test_a_worker_that_runs_out_of_memory_is_started_again_and_loses_no_job(stac
             Path(f"/proc/{pid}/oom_score_adj").write_text("1000")
         stack.docker("exec", "--detach", worker, "python3", "-c", HOARD)
         stack.comes_back(worker, before["RestartCount"])
-    since = ["--since", before["State"]["StartedAt"], "--until", str(int(time.time()))]
-    filters = ["--filter", f"container={worker}", "--filter", "event=oom"]
-    assert stack.docker("events", *since, *filters) != ""
+    since = ["--since", before["State"]["StartedAt"], "--until", str(int(time.time()) + 1)]
+    filters = ["--filter", f"container={worker}", "--filter", "event=die"]
+    # The engine may miss the kernel's word of it; nobody else ends a process of the worker so.
+    assert "exitCode=137" in stack.docker("events", *since, *filters)
 
 
 def test_a_worker_cut_off_the_network_comes_back_and_loses_no_job(stack: Stack) -> None:

@@ -126,6 +126,17 @@ def test_a_batch_counts_for_its_tenant_as_a_whole_or_not_at_all(farm: Farm) -> N
     assert farm.batches.commit("default", "c", subjects=(tenant,)).n_total == 3
 
 
+def test_a_job_that_ended_before_its_release_runs_when_it_is_retried(farm: Farm) -> None:
+    farm.batches.open(head(), "stem")
+    farm.batches.add("default", "b", inputs(range(1, 2)))
+    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"), "")
+    farm.jobs.cancel("default", "stem-00001")
+    farm.batches.work_off(10)
+    assert farm.claim() == []
+    farm.jobs.retry("default", "stem-00001")
+    assert [claim.job for claim in farm.claim()] == ["stem-00001"]
+
+
 def test_the_keeper_goes_on_where_a_commit_broke_off(farm: Farm) -> None:
     farm.batches.open(head(), "stem")
     farm.batches.add("default", "b", inputs(range(1, 251)))
@@ -420,6 +431,7 @@ class BatchMachine(RuleBasedStateMachine):
         """With a healthy worker and keeper, every accepted batch ends and tells it."""
         for _ in range(200):
             self.the_keeper_looks()
+            self.farm.batches.work_off(50)
             claims = self.farm.claim(3)
             for claim in claims:
                 self.done(claim)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import pytest
 from redis.exceptions import ConnectionError
 
+from shared.batches import BatchHead, BatchInput, BatchStore
 from shared.bells import DELIVER_QUEUE, Bells, celery_app
 from shared.checks import check_redis
 from shared.connection import PREFIX, Scripts, connect
@@ -141,6 +142,22 @@ def test_a_job_that_no_replica_has_yet_is_not_accepted_however_often_it_is_sent(
             assert client.get(PREFIX + "replicated")
         with connect(replica.url) as client:
             assert client.hget(PREFIX + "job:a", "tenant") == "school"
+
+
+def test_a_batch_that_no_replica_has_is_not_accepted_either(scripts: Scripts) -> None:
+    batches = BatchStore(scripts, wait_replicas=1)
+    head = BatchHead(id="b", tenant="school", fingerprint="1")
+    batch_id = batches.open(head, "b").id
+    one = BatchInput(
+        number=1, name="1", text="你好。", request=JobRequest(voice="fake"), fingerprint="1"
+    )
+    batches.add("school", batch_id, [one])
+    with pytest.raises(NotReplicated):
+        batches.commit("school", batch_id)
+    assert not batches.open(head, "b").pending
+    with pytest.raises(NotReplicated):  # it is there, and still on one machine only
+        batches.kept("school", batch_id)
+    assert BatchStore(scripts).kept("school", batch_id).id == batch_id
 
 
 def test_a_replica_takes_no_job(tmp_path: Path) -> None:

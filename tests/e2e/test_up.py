@@ -125,7 +125,7 @@ def standing(tmp_path_factory):
 def speak(farm: Up, text: str) -> str:
     client = FarmClient(farm.url)
     body = {"text": text, "voice": "fake"}
-    job = client.submit(body, idempotency_key(body))
+    job = client.submit_body(body, idempotency_key(body))
     while not job.finished:
         job = client.job(job.id, wait_s=10)
     assert job.audio is not None, job.error

@@ -107,6 +107,30 @@ def test_the_articles_form_answers_with_a_wav(api: Any) -> None:
     assert answer.headers["Content-Disposition"].startswith("attachment")
 
 
+def test_the_articles_form_may_be_json_and_its_wav_comes_in_ranges(api: Any) -> None:
+    with api.working(api.finish):
+        answer = api.client.post("/synthesize", json={"text": "你好。", "emotion": "happy"})
+    assert (answer.status_code, answer.data[:4]) == (200, b"RIFF")
+    job = api.client.get("/v1/jobs").json["jobs"][0]
+    assert job["request"]["emotion"] == "happy"
+    path = f"/download/{job['id']}.wav"
+    part = api.client.get(path, headers={"Range": "bytes=4-9"})
+    assert (part.status_code, part.data) == (206, answer.data[4:10])
+    name = part.headers["Content-Disposition"]
+    assert name.startswith("attachment")
+    assert ".wav" in name
+    assert api.client.head(path).headers["Content-Length"] == str(len(answer.data))
+
+
+def test_health_says_whether_a_model_is_loaded(api: Any) -> None:
+    answer = api.client.get("/health")
+    assert (answer.status_code, answer.json["status"]) == (200, "ok")
+    assert answer.json["model_loaded"] is True
+    api.offer(ready=False)
+    answer = api.client.get("/health")
+    assert (answer.status_code, answer.json["model_loaded"]) == (503, False)
+
+
 def test_the_articles_json_call_answers_with_a_link_that_downloads(api: Any) -> None:
     with api.working(api.finish):
         answer = api.client.post("/api/tts", json={"text": "你好。"})
@@ -128,9 +152,15 @@ def test_a_failed_synthesis_is_the_articles_500(api: Any) -> None:
 def test_a_wrong_field_of_the_articles_calls_is_a_400_that_names_it(api: Any) -> None:
     answer = api.client.post("/api/tts", json={"text": "好", "speed": 9})
     assert (answer.status_code, answer.json["code"]) == (400, 400)
-    assert "speed" in answer.json["msg"]
+    assert answer.json["msg"].startswith("参数不正确: speed: ")
     answer = api.client.post("/synthesize", data={"text": "好", "speed": "fast"})
+    assert answer.json == {"code": 400, "msg": "speed 必须是数字: 'fast'"}
+    answer = api.client.post("/api/tts", json={"text": "好", "voice": "nobody"})
     assert (answer.status_code, answer.json["code"]) == (400, 400)
+    assert answer.json["msg"].startswith("没有该音色: ")
+    answer = api.client.post("/api/tts", data="{", content_type="application/json")
+    assert (answer.status_code, answer.json["code"]) == (400, 400)
+    assert answer.json["msg"].startswith("请求格式不正确: ")
 
 
 @pytest.mark.parametrize(

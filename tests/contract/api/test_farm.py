@@ -29,6 +29,7 @@ def test_voices_tell_what_they_can_and_who_is_ready(api: Any) -> None:
         "revision": "1",
         "description": "",
         "ready_workers": 1,
+        "alias_of": {},
         "default": True,
     }
 

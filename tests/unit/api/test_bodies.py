@@ -71,7 +71,7 @@ def test_a_multipart_form_that_is_not_utf8_is_a_400(client: FlaskClient) -> None
     answer = client.post("/synthesize", data=body, content_type="multipart/form-data; boundary=x")
     assert (answer.status_code, answer.json) == (
         400,
-        {"code": 400, "msg": "The form is not UTF-8."},
+        {"code": 400, "msg": "请求格式不正确: The form is not UTF-8."},
     )
 
 
@@ -82,8 +82,10 @@ def test_the_articles_calls_answer_400_to_an_empty_text(
     given = {} if text is None else {"text": text}
     answer = client.post("/api/tts", json=given)
     assert (answer.status_code, answer.json) == (400, {"code": 400, "msg": "Missing text"})
-    answer = client.post("/synthesize", data=given or {"other": "x"})
-    assert (answer.status_code, answer.json["code"]) == (400, 400)
+    told = {"code": 400, "msg": "请输入要合成的文本"}
+    for form in ({"data": given or {"other": "x"}}, {"json": given}):
+        answer = client.post("/synthesize", **form)
+        assert (answer.status_code, answer.json) == (400, told)
 
 
 @pytest.mark.parametrize("form", ["text=你好&speed=1".encode(), b"text=%E4%BD%A0%E5%A5%BD&speed=1"])

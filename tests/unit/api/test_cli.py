@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from api.cli import COMMANDS, main
 from api.commands.say import _outlook
-from api.farm_client import RemoteJob, idempotency_key
+from api.farm_client import Job, idempotency_key
 from shared.states import JobStatus
 
 AUDIO = b"RIFF" + bytes(range(256)) * 900
@@ -408,7 +408,7 @@ def test_the_bar_tells_the_place_in_the_line_and_the_end_the_farm_expects():
     def told(status: str, position: int | None, starts_s: float | None, done_s: float | None):
         view = job_object(status, queue={"position": position, "eta_s": starts_s})
         view["progress"]["eta_s"] = done_s
-        return _outlook(RemoteJob.read(view))
+        return _outlook(Job.read(view))
 
     assert told("queued", 3, 8.2, 130) == "number 3 in line, starts in 9 s, done in 2 min"
     assert told("queued", 1, None, None) == "number 1 in line"

@@ -7,7 +7,7 @@ from openapi_spec_validator import validate
 from api.openapi import PLACEHOLDER, described_routes
 from shared.errors import FarmError, all_errors
 
-PAGES = {"/", "/docs", "/openapi.json", "/static/<path:filename>"}
+PAGES = {"/", "/farm", "/docs", "/openapi.json", "/static/<path:filename>"}
 
 
 def test_an_unknown_path_is_a_problem_with_a_code_and_the_requests_id(client: FlaskClient) -> None:

@@ -1,23 +1,14 @@
-"""Standard Webhooks 1.0: the published vector, our own way back, and a foreign verifier."""
+"""Standard Webhooks 1.0: the published vector, and what a secret is; `client` checks the rest."""
 
 import base64
-import json
-import time
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from standardwebhooks.webhooks import Webhook
 
 from shared.signing import (
     SECRET_BYTES,
-    TOLERANCE_S,
-    InvalidSignature,
     new_secret,
     secret_bytes,
     sign,
-    signed_headers,
-    verify,
 )
 
 # The vector published with the specification's reference libraries.
@@ -49,53 +40,3 @@ def test_a_secret_needs_no_padding() -> None:
     padded = "whsec_" + base64.b64encode(b"12345678901234567890").decode()
     assert padded.endswith("=")
     assert secret_bytes(padded.rstrip("=")) == secret_bytes(padded)
-
-
-@given(body=st.text().map(str.encode), secret=st.binary(min_size=1, max_size=64))
-def test_what_is_signed_is_verified(body: bytes, secret: bytes) -> None:
-    written = "whsec_" + base64.b64encode(secret).decode()
-    headers = signed_headers([written], "msg_1", TIMESTAMP_S, body)
-    verify([written], headers, body, TIMESTAMP_S)
-    with pytest.raises(InvalidSignature):
-        verify([written], headers, body + b" ", TIMESTAMP_S)
-
-
-@pytest.mark.parametrize("signing", [0, 1])
-def test_both_secrets_of_a_rotation_verify_with_the_reference_library(signing: int) -> None:
-    secrets = [new_secret(), new_secret()]
-    body = json.dumps({"type": "job.completed", "data": {"text": "你好"}}).encode()
-    headers = signed_headers(secrets, MESSAGE_ID, int(time.time()), body)
-    assert headers["webhook-signature"].count("v1,") == 2
-    assert Webhook(secrets[signing]).verify(body, headers) == json.loads(body)
-    verify([secrets[signing]], headers, body, time.time())
-
-
-@pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
-@pytest.mark.parametrize("value", [None, "changed", "1614265331", "v1,äää", "v1a,x"])
-def test_a_changed_or_missing_header_is_refused(name: str, value: str | None) -> None:
-    headers = signed_headers([SECRET], MESSAGE_ID, TIMESTAMP_S, BODY)
-    if value is None:
-        del headers[name]
-    else:
-        headers[name] = value
-    with pytest.raises(InvalidSignature):
-        verify([SECRET], headers, BODY, TIMESTAMP_S)
-
-
-def test_another_secret_is_refused() -> None:
-    headers = signed_headers([SECRET], MESSAGE_ID, TIMESTAMP_S, BODY)
-    with pytest.raises(InvalidSignature, match="secret"):
-        verify([new_secret()], headers, BODY, TIMESTAMP_S)
-
-
-@pytest.mark.parametrize("away_s", [-TOLERANCE_S - 1, TOLERANCE_S + 1])
-def test_a_message_of_another_time_is_refused(away_s: int) -> None:
-    headers = signed_headers([SECRET], MESSAGE_ID, TIMESTAMP_S, BODY)
-    with pytest.raises(InvalidSignature, match="clock"):
-        verify([SECRET], headers, BODY, TIMESTAMP_S + away_s)
-    verify([SECRET], headers, BODY, TIMESTAMP_S + away_s // 2)
-
-
-def test_header_names_are_taken_in_any_case() -> None:
-    headers = signed_headers([SECRET], MESSAGE_ID, TIMESTAMP_S, BODY)
-    verify([SECRET], {name.title(): value for name, value in headers.items()}, BODY, TIMESTAMP_S)
