@@ -90,6 +90,8 @@ def fan_out(farm: Farm, counts: Sequence[int], n_chars: int) -> list[dict[str, A
     """The same size of book on more and more workers; every farm has spoken before."""
     rows = []
     for count in counts:
+        if len(farm.presence.workers()) > count:
+            raise SystemExit("name the numbers of workers from the smallest on")
         for i in range(len(farm.presence.workers()), count):
             farm.add_worker(f"worker{i}")
         while not farm.ready(count)():
@@ -126,7 +128,7 @@ def greetings(farm: Farm, n_greetings: int, n_segments: int) -> dict[str, Any]:
     limit_ms = 1.5 * p95(idle) + segment_ms
     return {
         "workers": len(farm.presence.workers()),
-        "book_segments": job["progress"]["segments_total"],
+        "book_segments": job["progress"]["segments_total"] or n_segments,
         "idle_ms": idle,
         "behind_ms": behind,
         "idle_p95_ms": p95(idle),
