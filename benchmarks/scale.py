@@ -23,7 +23,7 @@ from tests.e2e.conftest import Farm, farm_maker
 
 GREETING = "您好，欢迎致电。"
 POLL_S = 0.5
-PARTS = ("fan-out", "greetings", "waits", "memory", "long")
+PARTS = ("fan-out", "greetings", "waits", "cached", "memory", "long")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,7 @@ class BookRun:
     workers: int
     n_chars: int
     n_segments: int
+    engine_s: float  # what the engine alone took, over all workers
     wall_s: float
     first_audio_s: float
     joining_s: float
@@ -77,6 +78,7 @@ def run_book(farm: Farm, workers: int, text: str) -> BookRun:
         workers=workers,
         n_chars=len(text),
         n_segments=job["progress"]["segments_total"],
+        engine_s=timing["synthesis_ms"] / 1000,
         wall_s=wall_s,
         first_audio_s=timing["first_audio_ms"] / 1000,
         joining_s=round(max(0.0, wall_s - (spoken_s or wall_s)), 1),
@@ -88,6 +90,8 @@ def fan_out(farm: Farm, counts: Sequence[int], n_chars: int) -> list[dict[str, A
     """The same size of book on more and more workers; every farm has spoken before."""
     rows = []
     for count in counts:
+        if len(farm.presence.workers()) > count:
+            raise SystemExit("name the numbers of workers from the smallest on")
         for i in range(len(farm.presence.workers()), count):
             farm.add_worker(f"worker{i}")
         while not farm.ready(count)():
@@ -124,7 +128,7 @@ def greetings(farm: Farm, n_greetings: int, n_segments: int) -> dict[str, Any]:
     limit_ms = 1.5 * p95(idle) + segment_ms
     return {
         "workers": len(farm.presence.workers()),
-        "book_segments": job["progress"]["segments_total"],
+        "book_segments": job["progress"]["segments_total"] or n_segments,
         "idle_ms": idle,
         "behind_ms": behind,
         "idle_p95_ms": p95(idle),
@@ -185,6 +189,22 @@ def long_text(farm: Farm, n_chars: int) -> dict[str, Any]:
     }
 
 
+def cached(farm: Farm, n_chars: int) -> list[dict[str, Any]]:
+    """A book, the same once more, and once more with one sentence changed."""
+    text = book(n_chars, "戊")
+    edited = text.replace("戊第00100段", "戊第一百段")
+    rows = []
+    for what, said in (("new", text), ("the same", text), ("one sentence changed", edited)):
+        job = farm.ended(farm.submit(said), 3600)
+        timing, segments = job["timing"], job["progress"]["segments_total"]
+        rows.append({
+            "what": what, "segments": segments, "from_cache": timing["cached_segments"],
+            "engine_s": timing["synthesis_ms"] / 1000, "wall_s": timing["total_ms"] / 1000,
+            "first_audio_s": timing["first_audio_ms"] / 1000,
+        })  # fmt: skip
+    return rows
+
+
 def memory_curve(hours: float) -> list[dict[str, float]]:
     """Memory of one process that joins so many hours of audio, at every half hour of it."""
     command = [sys.executable, "-m", "benchmarks.joining", str(hours)]
@@ -220,6 +240,9 @@ def measure(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     if "waits" in options.only:
         with running(2, **cost) as farm:
             yield {"waits": waits(farm, 12)}
+    if "cached" in options.only:
+        with running(2, **cost) as farm:
+            yield {"cached": cached(farm, options.chars // 5)}
     if "long" in options.only:
         sizes = {"TTSFARM_MAX_TEXT_CHARS": "20000000", "TTSFARM_MAX_BODY_BYTES": "80000000"}
         with running(1, **sizes) as farm:
