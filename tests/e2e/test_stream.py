@@ -94,7 +94,7 @@ def test_a_stream_never_ends_well_without_its_end(make_farm: MakeFarm) -> None:
     assert farm.ended(failing)["status"] == "failed"
     # More than the sockets of both sides hold, so that the sender has to wait.
     job_id = farm.submit(BOOK * 6 + "[[sleep 60]]好的。", sample_rate=48_000)
-    request = f"GET {STREAM.format(job_id)} HTTP/1.1\r\nHost: farm\r\n\r\n".encode()
+    request = f"GET {STREAM.format(job_id)} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     with ExitStack() as lazy:
         for _ in range(2):
             line = lazy.enter_context(socket.create_connection(("127.0.0.1", farm.api_port)))
