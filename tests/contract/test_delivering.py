@@ -82,7 +82,9 @@ class Courier:
         self.jobs = JobStore(scripts)
         self.batches = BatchStore(scripts)
         self.store = DeliveryStore(scripts, Schedule.of(self.settings))
-        self.links = Links(self.settings, self.keys.link_secret())
+        # Each try signs its links anew; at one time they are the same.
+        now_s = time.time()
+        self.links = Links(self.settings, self.keys.link_secret(), now_s=lambda: now_s)
 
     def end_job(self, url: str, name: str = "job1") -> str:
         """A job with a webhook ends; its delivery's id."""
