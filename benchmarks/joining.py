@@ -33,7 +33,7 @@ def segments(hours: float) -> Iterator[tuple[SegmentSpec, Wave]]:
             told = {"audio_h": round(i * each_s / 3600, 2), "rss_mb": resident_bytes() >> 20}
             print(json.dumps(told | {"took_s": round(time.monotonic() - started_s, 1)}))
             next_s += EVERY_S
-        yield spec, decode_segment(data)
+        yield spec, decode_segment(data)[0]
 
 
 if __name__ == "__main__":

@@ -115,13 +115,17 @@ def _memory(points: Sequence[dict[str, float]]) -> str:
 
 
 def _long(rows: Sequence[dict[str, Any]]) -> str:
-    heads = ["characters", "segments", "planned in s", "worker before MB", "worker at most MB"]
+    heads = ["characters", "segments", "from the cache", "planned in s", "first audio s", "all in s",
+             "hours of audio", "file MB", "worker MB: before", "planned", "at most",
+             "API at most MB", "Redis at most MB"]  # fmt: skip
     shown = [
-        (f"{r['n_chars']:,}", f"{r['segments']:,}", r["planned_s"], r["rss_before_mb"],
-         r["rss_peak_mb"])
+        (f"{r['n_chars']:,}", f"{r['segments']:,}", f"{r['cached']:,}", r["planned_s"], f"{r['first_audio_s']:.2f}",
+         r["wall_s"], r["audio_h"], f"{r['size_mb']:,}", r["worker_before_mb"],
+         r["worker_planned_mb"], r["worker_peak_mb"], r["api_peak_mb"], r["redis_peak_mb"])
         for r in rows
     ]  # fmt: skip
-    return "## Planning a long text\n\n" + table(heads, shown)
+    title = "## A very long text on two workers with an engine that costs nothing\n\n"
+    return title + table(heads, shown)
 
 
 SECTIONS = {
