@@ -115,12 +115,12 @@ def _memory(points: Sequence[dict[str, float]]) -> str:
 
 
 def _long(rows: Sequence[dict[str, Any]]) -> str:
-    heads = ["characters", "segments", "from the cache", "planned in s", "first audio s", "all in s",
-             "hours of audio", "file MB", "worker MB: before", "planned", "at most",
+    heads = ["characters", "segments", "from the cache", "planned in s", "first audio s",
+             "all in s", "hours of audio", "file MB", "worker MB: before", "planned", "at most",
              "API at most MB", "Redis at most MB"]  # fmt: skip
     shown = [
-        (f"{r['n_chars']:,}", f"{r['segments']:,}", f"{r['cached']:,}", r["planned_s"], f"{r['first_audio_s']:.2f}",
-         r["wall_s"], r["audio_h"], f"{r['size_mb']:,}", r["worker_before_mb"],
+        (f"{r['n_chars']:,}", f"{r['segments']:,}", f"{r['cached']:,}", r["planned_s"],
+         f"{r['first_audio_s']:.2f}", r["wall_s"], r["audio_h"], f"{r['size_mb']:,}", r["worker_before_mb"],
          r["worker_planned_mb"], r["worker_peak_mb"], r["api_peak_mb"], r["redis_peak_mb"])
         for r in rows
     ]  # fmt: skip
