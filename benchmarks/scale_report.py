@@ -120,8 +120,9 @@ def _long(rows: Sequence[dict[str, Any]]) -> str:
              "API at most MB", "Redis at most MB"]  # fmt: skip
     shown = [
         (f"{r['n_chars']:,}", f"{r['segments']:,}", f"{r['cached']:,}", r["planned_s"],
-         f"{r['first_audio_s']:.2f}", r["wall_s"], r["audio_h"], f"{r['size_mb']:,}", r["worker_before_mb"],
-         r["worker_planned_mb"], r["worker_peak_mb"], r["api_peak_mb"], r["redis_peak_mb"])
+         f"{r['first_audio_s']:.2f}", r["wall_s"], r["audio_h"], f"{r['size_mb']:,}",
+         r["worker_before_mb"], r["worker_planned_mb"], r["worker_peak_mb"], r["api_peak_mb"],
+         r["redis_peak_mb"])
         for r in rows
     ]  # fmt: skip
     title = "## A very long text on two workers with an engine that costs nothing\n\n"

@@ -26,6 +26,7 @@ class _Hold:
     """Claims held together, by job and unit, and when they are given up."""
 
     claims: dict[tuple[str, str], Claim]
+    limit_s: float
     give_up_s: float
 
 
@@ -69,7 +70,7 @@ class Heartbeat:
 
     @contextmanager
     def holding(self, claims: Sequence[Claim], limit_s: float) -> Iterator[None]:
-        """Keep the leases of `claims` inside this block, for `limit_s` at most.
+        """Keep the leases of `claims` inside this block, until `limit_s` pass without `got_on`.
 
         Such blocks may stand in one another; the outer one's leases are kept too.
         """
@@ -78,7 +79,7 @@ class Heartbeat:
             if not self._holds:
                 self._lost.clear()
             self._holds.append(
-                _Hold({(claim.job, claim.unit): claim for claim in claims}, give_up_s)
+                _Hold({(claim.job, claim.unit): claim for claim in claims}, limit_s, give_up_s)
             )
         self._pulse.holds_until(give_up_s)
         try:
@@ -89,6 +90,13 @@ class Heartbeat:
                 outer_s = self._holds[-1].give_up_s if self._holds else 0.0
             self._pulse.holds_until(outer_s)
             self._pulse.asked()
+
+    def got_on(self) -> None:
+        """The innermost block is a step further: its limit counts from now."""
+        with self._lock:
+            hold = self._holds[-1]
+            hold.give_up_s = monotonic() + hold.limit_s
+        self._pulse.holds_until(hold.give_up_s)
 
     def unsettled(self) -> list[Claim]:
         """What the innermost block holds and has not reported yet."""

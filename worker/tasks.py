@@ -62,8 +62,7 @@ Stored = tuple[Wave, TimingRows]  # a segment as the store has it
 PLAN_CHUNK = 100  # segments stored by one script; the first chunk is small, so speech starts soon
 FIRST_CHUNK = 8
 MEANWHILE = 4  # claims between two parts of a plan: a greeting's three and one of the book
-MEANWHILE_S = 900.0  # a plan that takes longer must not run into the limit for want of time
-WHOLE_JOB_LIMIT_S = 3600.0  # planning or assembling the longest book
+WHOLE_JOB_LIMIT_S = 3600.0  # one step of planning or assembling; the longest is a book's upload
 STORE_PATIENCE_S = 30.0  # how long a finished render waits for the object store to come back
 FRESH_SEGMENTS = 16
 STORE_PAUSE_S = 1.0
@@ -178,7 +177,7 @@ class Bench:
             voice=self._t.voices.voice(voice),
             symbols=self._t.voices.engine(voice).takes_symbols,
         )
-        total, chunk, alone_s = 0, list[SegmentSpec](), monotonic() + MEANWHILE_S
+        total, chunk = 0, list[SegmentSpec]()
         for spec in planned.segments():
             self._t.voices.voice(spec.voice)  # refuses what this worker could not speak
             chunk.append(spec)
@@ -188,8 +187,8 @@ class Bench:
                     return
                 chunk = []
                 self._call_help(voice)
-                if monotonic() < alone_s:
-                    self._meanwhile(voice, claim)
+                self._meanwhile(voice, claim)
+                self._t.heartbeat.got_on()
         digests = self._digests(claim, chunk)
         done = self._report(
             claim,
@@ -362,6 +361,7 @@ class Bench:
     def _check_on(self, claim: Claim) -> None:
         if self._t.pulse.stopping.is_set() or self._t.heartbeat.lost(claim):
             raise HandedBack("this worker stops, or the job was canceled")
+        self._t.heartbeat.got_on()
 
     def _stored(self, claim: Claim, key: str) -> Stored:
         """A finished segment, from this worker's memory if it made it just now."""

@@ -321,6 +321,14 @@ def test_a_child_that_loads_for_long_is_not_deaf() -> None:
     assert not pulse.hung(time.monotonic() + 100)
 
 
+def test_a_long_work_that_gets_on_has_its_time_anew(worker: Worker) -> None:
+    with worker.heartbeat.holding([], limit_s=0.0):
+        wait_until(lambda: worker.pulse.hung(time.monotonic()), 60)
+        now_s = time.monotonic()
+        worker.heartbeat.got_on()
+        assert not worker.pulse.hung(now_s)
+
+
 def test_a_loop_goes_on_after_faults_of_others_and_of_ours() -> None:
     seen: list[str] = []
     enough = threading.Event()

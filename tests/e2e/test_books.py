@@ -18,6 +18,7 @@ from tests.conftest import wait_until
 from tests.e2e.conftest import BIN, Farm, farm_maker
 
 pytestmark = pytest.mark.e2e
+LONGEST = 10_000_000
 
 
 def book(name: str, n_sentences: int) -> str:
@@ -29,7 +30,11 @@ def book(name: str, n_sentences: int) -> str:
 def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     """Two workers that take 40 ms for a sentence."""
     with farm_maker(tmp_path_factory.mktemp("farms")) as make:
-        farm = make(TTSFARM_FAKE_COST_S_PER_CHAR="0.002")
+        farm = make(
+            TTSFARM_FAKE_COST_S_PER_CHAR="0.002",
+            TTSFARM_MAX_TEXT_CHARS=str(LONGEST),
+            TTSFARM_MAX_BODY_BYTES=str(8 * LONGEST),
+        )
         farm.start(workers=2)
         yield farm
 
@@ -138,3 +143,27 @@ def test_kill_9_of_the_assembler_repeats_the_assembly_alone(farm: Farm) -> None:
     farm.add_worker(name)
     whole(farm, farm.ended(job_id, 120))
     assert assembly()["a"] == 2
+
+
+def test_ten_million_characters_are_heard_from_their_start_and_leave_nothing(farm: Farm) -> None:
+    def most_resident() -> int:
+        return max(worker.rss_bytes for worker in farm.presence.workers())
+
+    def held() -> set[str]:
+        return {unit for worker in farm.presence.workers() for unit in worker.holding}
+
+    before = most_resident()
+    job_id = farm.submit((book("己", 1000) * (LONGEST // 15_000))[:LONGEST])
+    in_the_middle(farm, job_id)
+    # Both are spoken while most of the book has no plan yet.
+    assert farm.ended(farm.submit("你好。"))["status"] == "succeeded"
+    book_job = farm.job(job_id)
+    assert (book_job["status"], book_job["progress"]["segments_total"]) == ("running", None)
+    with connect(farm.redis.url) as client:
+        wait_until(lambda: int(client.hlen(f"ttsfarm:job:{job_id}:units")) > 5000, 120)
+        # A planner holds the text; the segments made of it take nothing that stays.
+        grown = most_resident() - before
+        assert grown < 200 << 20
+        assert farm.call("DELETE", f"/v1/jobs/{job_id}").status == 204
+        wait_until(lambda: not any(unit.startswith(job_id) for unit in held()), 60)
+        wait_until(lambda: not [*client.scan_iter(f"*{job_id}*", count=10_000)], 60)
