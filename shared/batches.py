@@ -28,7 +28,7 @@ RETRIABLE = frozenset({JobStatus.FAILED, JobStatus.EXPIRED})
 class BatchHead:
     """What is asked of a batch as a whole. `fingerprint` covers its inputs too.
 
-    `definition` is what Azure's object of it repeats; empty where it was asked for in our own words.
+    `definition` is what Azure's object of it repeats, empty for a batch of the farm's own calls.
     """
 
     id: str
