@@ -84,6 +84,10 @@ def _kind(given: object) -> object:
     return KINDS.get(given.lower(), given) if isinstance(given, str) else given
 
 
+def _given(properties: object) -> object:
+    return {} if properties is None else properties
+
+
 class SynthesisBody(BaseModel):
     """The body of `PUT /texttospeech/batchsyntheses/{id}`."""
 
@@ -95,7 +99,7 @@ class SynthesisBody(BaseModel):
     inputs: list[SynthesisInput]
     synthesis_config: SynthesisConfig | None = None
     custom_voices: dict[str, str] | None = Field(default=None, description="Refused unless empty")
-    properties: SynthesisProperties = Field(default=SynthesisProperties())
+    properties: Annotated[SynthesisProperties, BeforeValidator(_given)] = SynthesisProperties()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,10 +128,14 @@ def _path(place: tuple[str | int, ...]) -> str:
 
 def _fault_of(detail: ErrorDetails) -> Fault:
     place = detail["loc"]
+    if place[-1] in ("str", "float"):  # of a value that may be either
+        place = place[:-1]
     field = _path(place)
     if detail["type"] == "missing":
         return Fault(field=field, given="nothing", expected="must be given")
     expected = detail["msg"].replace("Input should be", "must be")
+    if detail["type"] == "model_type":
+        expected = "must be an object"
     if detail["type"] == "extra_forbidden":
         known = (one.alias or name for name, one in _model_at(place).model_fields.items())
         expected = f"no such property; known are {', '.join(known)}"
@@ -164,7 +172,8 @@ def _body(raw: dict[str, Any]) -> SynthesisBody:
     try:
         return SynthesisBody.model_validate(raw)
     except ValidationError as error:
-        raise_faults([_fault_of(detail) for detail in error.errors()])
+        faults = {fault.field: fault for fault in map(_fault_of, error.errors())}
+        raise_faults(list(faults.values()))
         raise InvalidRequest from error
 
 

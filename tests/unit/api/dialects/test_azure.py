@@ -285,6 +285,11 @@ def test_what_is_asked_of_all_inputs_becomes_the_jobs_fields() -> None:
     }  # fmt: skip
 
 
+def test_what_is_null_was_not_given() -> None:
+    nothing = {"properties": None, "customVoices": None, "description": None}
+    assert parse({**PLAIN, **nothing}).kept == parse(PLAIN).kept
+
+
 def test_ssml_names_its_own_voices() -> None:
     content = SSML.format('<voice name="en-US-JennyNeural">Hi</voice>')
     asked = parse({"inputKind": "ssml", "inputs": [{"content": content}, {"text": content}]})
@@ -328,6 +333,8 @@ def test_results_are_kept_as_asked_but_no_longer_than_the_store_keeps_them(
         ({"properties": {"outputFormat": "amr-wb-16000hz"}}, "riff-24khz-16bit-mono-pcm, "),
         ({"properties": {"destinationContainerUrl": "https://a"}}, "outputs.result has a link"),
         ({"properties": {"timeToLiveInHours": 745}}, "properties.timeToLiveInHours: must be"),
+        ({"properties": []}, "properties: must be an object"),
+        ({"synthesisConfig": {"voice": "zh", "rate": []}}, "synthesisConfig.rate: must be a"),
         ({"properties": {"loud": True}}, "properties.loud: no such property; known are time"),
         ({"synthesisConfig": {"voice": "zh", "backgroundAudio": {"src": "https://a"}}}, "no other"),
         ({"synthesisConfig": {"voice": "zh", "speakerProfileId": "a"}}, "no personal voices"),
