@@ -222,6 +222,8 @@ def test_faults_come_in_plain_words_with_what_to_do(farm: Farm, make_view: MakeV
     view.speak("前面。[[refuse]]。", voice="fake")
     view.wait_for_state("failed")
     assert "can not speak this text. Change the text or the voice" in view.text("#result-fault")
+    assert not view.page.is_visible("#retry")
+    assert view.page.locator("#history [data-act=retry]").count() == 0
     view.speak("😀😀")
     view.page.wait_for_selector("#result-fault:has-text('Use words or numbers')")
     view.page.click("#language")
