@@ -127,8 +127,8 @@ def _path(place: tuple[str | int, ...]) -> str:
 
 
 def _fault_of(detail: ErrorDetails) -> Fault:
-    place = detail["loc"]
-    if place[-1] in ("str", "float"):  # of a value that may be either
+    place, unknown = detail["loc"], detail["type"] == "extra_forbidden"
+    if place[-1] in ("str", "float") and not unknown:  # of a value that may be either
         place = place[:-1]
     field = _path(place)
     if detail["type"] == "missing":
@@ -136,10 +136,10 @@ def _fault_of(detail: ErrorDetails) -> Fault:
     expected = detail["msg"].replace("Input should be", "must be")
     if detail["type"] == "model_type":
         expected = "must be an object"
-    if detail["type"] == "extra_forbidden":
+    if unknown:
         known = (one.alias or name for name, one in _model_at(place).model_fields.items())
         expected = f"no such property; known are {', '.join(known)}"
-    return Fault(field=field, given=describe("content", detail["input"]), expected=expected)
+    return Fault(field=field, given=describe("text", detail["input"]), expected=expected)
 
 
 def parse_definition(

@@ -339,6 +339,7 @@ def test_results_are_kept_as_asked_but_no_longer_than_the_store_keeps_them(
         ({"synthesisConfig": {"voice": "zh", "backgroundAudio": {"src": "https://a"}}}, "no other"),
         ({"synthesisConfig": {"voice": "zh", "speakerProfileId": "a"}}, "no personal voices"),
         ({"synthesisConfig": {"voice": "zh", "rate": "?"}}, "synthesisConfig.rate: rate is"),
+        ({"str": 1}, "str: no such property"),
         ({"unheard": 1}, "unheard: no such property; known are description, displayName, inputK"),
     ],
 )
