@@ -321,3 +321,14 @@ def test_nothing_stands_in_the_way_of_anybody(
     view.page.fill("#text", "")
     view.page.click("#go")
     assert view.violations(axe) == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_description_of_every_call_fits_the_page(
+    farm: Farm, make_view: MakeView, width: int
+) -> None:
+    view = make_view(farm, viewport={"width": width, "height": 844})
+    view.open("docs")
+    view.until("document.querySelectorAll('#calls details').length > 50")
+    view.page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    assert view.page.evaluate("document.documentElement.scrollWidth") == width
