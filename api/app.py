@@ -19,6 +19,7 @@ from api.metrics import ApiMetrics, FarmCollector
 from api.recordings import Recordings, Sources
 from api.routes.article import article
 from api.routes.audio import audio
+from api.routes.azure import azure
 from api.routes.batches import batches
 from api.routes.captions import captions
 from api.routes.client import client as client_routes
@@ -62,7 +63,7 @@ REDIS_TIMEOUT_S = 0.6
 REDIS_RETRIES = 1
 ROUTES = (
     job_routes, batches, audio, captions, events, files, voices, queue, webhooks, health, article,
-    docs, web, client_routes, openai, replicate,
+    docs, web, client_routes, openai, replicate, azure,
 )  # fmt: skip
 # Asked every few seconds, or beside each page; logged only for who debugs.
 PROBES = ("/livez", "/readyz", "/health", "/metrics", "/static/<path:filename>")

@@ -12,6 +12,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass
 from tempfile import SpooledTemporaryFile
 from time import gmtime
+from typing import BinaryIO, Self, cast
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 from shared.errors import InternalError, ObjectMissing
@@ -61,7 +62,7 @@ class _Manifest:
     """The rows as JSON and as CSV, on disk when there are many."""
 
     def __init__(self) -> None:
-        self._json, self._csv = _spool(), _spool()
+        self._json, self._csv = open_spool(), open_spool()
         self._json_text = io.TextIOWrapper(self._json, encoding="utf-8", newline="")
         self._csv_text = io.TextIOWrapper(self._csv, encoding="utf-8", newline="")
         self._rows = csv.DictWriter(self._csv_text, list(Row.__dataclass_fields__))
@@ -75,22 +76,22 @@ class _Manifest:
         self._rows.writerow({name: _harmless(value) for name, value in asdict(row).items()})
         self._n_rows += 1
 
-    def files(self) -> Iterator[tuple[str, SpooledTemporaryFile[bytes]]]:
+    def files(self) -> Iterator[tuple[str, BinaryIO]]:
         self._json_text.write("\n]\n" if self._n_rows else "[]\n")
         for text, name, file in (
             (self._json_text, "manifest.json", self._json),
             (self._csv_text, "manifest.csv", self._csv),
         ):
             text.flush()
-            file.seek(0)
-            yield name, file
+            yield name, cast(BinaryIO, file)
 
     def close(self) -> None:
         self._json_text.close()
         self._csv_text.close()
 
 
-def _spool() -> SpooledTemporaryFile[bytes]:
+def open_spool() -> SpooledTemporaryFile[bytes]:
+    """A file for what an archive tells at its end, on disk when it is large."""
     return SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)
 
 
@@ -107,43 +108,77 @@ def _entry(name: str, moment_s: float, compression: int = ZIP_STORED) -> ZipInfo
     return entry
 
 
+class Packing:
+    """An archive in the making: it takes files one by one and gives the bytes that are ready."""
+
+    def __init__(self, made_at_s: float) -> None:
+        self._sink = _Sink()
+        self._zip = ZipFile(self._sink, "w", ZIP_STORED)
+        self._made_at_s = made_at_s
+
+    def audio(
+        self, name: str, job: Job, audio: AudioResult, chunks: Iterable[bytes]
+    ) -> Iterator[bytes]:
+        """A job's audio, stored as it is; raises `InternalError` where its record is wrong."""
+        entry = _entry(name, (job.finished_ms or 0) / 1000)
+        entry.file_size = audio.size_bytes  # tells the writer whether it needs the long form
+        yield from self._add(entry, chunks)
+        if entry.file_size != audio.size_bytes:
+            raise InternalError(f"The audio of job {job.id} is not as long as its record says")
+
+    def text(self, name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """A file that shrinks."""
+        yield from self._add(_entry(name, self._made_at_s, ZIP_DEFLATED), chunks)
+
+    def _add(self, entry: ZipInfo, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        with self._zip.open(entry, "w") as part:
+            for chunk in chunks:
+                part.write(chunk)
+                yield self._sink.take()
+
+    def end(self) -> bytes:
+        """The list of entries, after which there is nothing."""
+        self._zip.close()
+        return self._sink.take()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+
+def open_audio(job: Job, store: ObjectStore) -> tuple[AudioResult | None, Iterator[bytes], str]:
+    """A job's audio and its bytes, opened; or None and, where it was lost, what is missing."""
+    if job.audio is None:
+        return None, iter(()), ""
+    try:
+        return job.audio, store.read(job.audio.key), ""
+    except ObjectMissing as error:
+        return None, iter(()), error.message
+
+
+def spooled(file: BinaryIO) -> Iterator[bytes]:
+    """What was written to `file`, from its beginning."""
+    file.seek(0)
+    while chunk := file.read(CHUNK_BYTES):
+        yield chunk
+
+
 def archive(jobs: Iterable[Job], store: ObjectStore, made_at_s: float) -> Iterator[bytes]:
     """The archive of `jobs` in pieces: each one's audio under its name, the manifest at the end.
 
     A job without audio has a row in the manifest alone.
     """
-    sink = _Sink()
-    with closing(_Manifest()) as manifest, ZipFile(sink, "w", ZIP_STORED) as target:
+    with closing(_Manifest()) as manifest, Packing(made_at_s) as packing:
         for job in jobs:
-            yield from _add(target, sink, manifest, job, store)
+            audio, chunks, missing = open_audio(job, store)  # before its entry is begun
+            if audio is not None:
+                yield from packing.audio(f"{job.name}.{audio.format}", job, audio, chunks)
+            manifest.add(_row(job, audio, missing))
         for name, file in manifest.files():
-            with target.open(_entry(name, made_at_s, ZIP_DEFLATED), "w") as part:
-                while chunk := file.read(CHUNK_BYTES):
-                    part.write(chunk)
-                    yield sink.take()
-    yield sink.take()
-
-
-def _add(
-    target: ZipFile, sink: _Sink, manifest: _Manifest, job: Job, store: ObjectStore
-) -> Iterator[bytes]:
-    audio, missing = job.audio, ""
-    chunks: Iterator[bytes] = iter(())
-    if audio is not None:
-        try:
-            chunks = store.read(audio.key)  # opened here, before its entry is begun
-        except ObjectMissing as error:
-            audio, missing = None, error.message
-    if audio is not None:
-        entry = _entry(f"{job.name}.{audio.format}", (job.finished_ms or 0) / 1000)
-        entry.file_size = audio.size_bytes  # tells the writer whether it needs the long form
-        with target.open(entry, "w") as part:
-            for chunk in chunks:
-                part.write(chunk)
-                yield sink.take()
-        if entry.file_size != audio.size_bytes:
-            raise InternalError(f"The audio of job {job.id} is not as long as its record says")
-    manifest.add(_row(job, audio, missing))
+            yield from packing.text(name, spooled(file))
+        yield packing.end()
 
 
 def _row(job: Job, audio: AudioResult | None, missing: str) -> Row:

@@ -1,12 +1,14 @@
 """A batch from its body into the farm."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from tempfile import SpooledTemporaryFile
+from typing import Any
 
 from flask import Request
 
-from api.batch_bodies import read_pieces
+from api.batch_bodies import Piece, read_pieces
 from api.batch_requests import (
-    BatchHeadBody,
     Judged,
     Received,
     judge,
@@ -22,19 +24,33 @@ from shared.batches import Batch, BatchHead
 from shared.errors import InvalidRequest, RequestError
 
 
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """What a dialect says of a batch that its pieces do not: see `BatchHead`."""
+
+    id: str
+    fingerprint: str
+    definition: dict[str, Any]
+
+
 def submit_batch(farm: Farm, request: Request, key: str | None) -> tuple[Batch, Judged | None]:
     """The batch, stored and accepted, with what was left out; None where it was there before.
 
     A call that breaks off leaves a batch that nobody sees and nothing is done for. The same body
     with the same key or id goes on with it; jobs stored before are not stored again.
     """
-    with open_spool() as given, open_spool() as kept:
-        received = _receive(farm, request, given)
-        rules = rules_of(farm)
-        head = parse_head(received.head, rules)
-        judged = judge(received, head, rules, kept)
-        _refuse(judged, received.n_inputs, everything=head.accept == "all")
-        return _store(farm, head, judged, received.fingerprint, key)
+    with open_spool() as given:
+        return _accept(farm, _receive(farm, request, given), key)
+
+
+def submit_pieces(
+    farm: Farm, pieces: Iterable[Piece], key: str, named: Named
+) -> tuple[Batch, bool]:
+    """The same for a batch that came in a dialect's own form, and whether it is new."""
+    with open_spool() as given:
+        received = receive(pieces, farm.settings.max_batch_inputs, given)
+        batch, judged = _accept(farm, received, key, named)
+        return batch, judged is not None
 
 
 def _receive(farm: Farm, request: Request, into: SpooledTemporaryFile[str]) -> Received:
@@ -47,22 +63,31 @@ def _receive(farm: Farm, request: Request, into: SpooledTemporaryFile[str]) -> R
         raise
 
 
-def _store(
-    farm: Farm, head: BatchHeadBody, judged: Judged, fingerprint: str, key: str | None
+def _accept(
+    farm: Farm, received: Received, key: str | None, named: Named | None = None
 ) -> tuple[Batch, Judged | None]:
-    stem, tenant = farm.new_id(), current_tenant()
-    opened = farm.batches.open(
-        BatchHead(
-            id=head.id or stem,
-            tenant=tenant,
-            fingerprint=fingerprint,
-            idempotency_key=key,
-            webhook_url=head.webhook_url,
-            retention_s=head.retention_s or farm.settings.retention_s,
-            metadata=head.metadata,
-        ),
-        stem,
+    rules, stem = rules_of(farm), farm.new_id()
+    asked = parse_head(received.head, rules)
+    head = BatchHead(
+        id=asked.id or stem,
+        tenant=current_tenant(),
+        fingerprint=received.fingerprint,
+        idempotency_key=key,
+        webhook_url=asked.webhook_url,
+        retention_s=asked.retention_s or farm.settings.retention_s,
+        metadata=asked.metadata,
     )
+    if named:
+        head = replace(head, **vars(named))
+    with open_spool() as kept:
+        judged = judge(received, asked, rules, kept)
+        _refuse(judged, received.n_inputs, everything=asked.accept == "all")
+        return _store(farm, head, stem, judged)
+
+
+def _store(farm: Farm, head: BatchHead, stem: str, judged: Judged) -> tuple[Batch, Judged | None]:
+    tenant = head.tenant
+    opened = farm.batches.open(head, stem)
     if not opened.pending:
         farm.batches.settle(tenant, opened.id)
         return farm.batches.kept(tenant, opened.id), None

@@ -11,7 +11,7 @@ from flask import Flask, Response, g, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from api.bodies import drain
-from api.dialects.failures import openai_failure, told
+from api.dialects.failures import azure_failure, openai_failure, told
 from api.quotas import note_quotas
 from shared.errors import (
     BodyTooLarge,
@@ -37,6 +37,7 @@ RETRY_AFTER_S = 2
 UNSHOWN = ("retry_after_s", "quotas")  # told in headers
 ARTICLE_PATHS = ("/api/", "/synthesize", "/download/")
 OPENAI_PATHS = re.compile(r"/v1/(audio/|models(/[^/]+)?/?\Z)")
+AZURE_PATH = "/texttospeech/"
 REPLICATE_PATHS = re.compile(r"/v1/(predictions|models/)")  # its clients show `detail` alone
 HTTP_ERRORS: dict[int, type[FarmError]] = {
     400: MalformedBody,
@@ -117,9 +118,13 @@ def answer(error: FarmError) -> Response:
         form = _article_form
     elif OPENAI_PATHS.match(request.path):
         form = openai_failure
+    elif request.path.startswith(AZURE_PATH):
+        form = azure_failure
     body, status = form(error)
     response = jsonify(body)
     response.status_code = status
+    if form is azure_failure:
+        response.headers["x-ms-error-code"] = body["error"]["code"]
     if form is _problem_form:
         response.content_type = PROBLEM_TYPE
     if isinstance(error, RangeNotSatisfiable) and "size_bytes" in error.details:

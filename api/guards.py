@@ -30,6 +30,8 @@ PUBLIC = frozenset(
         "health.show_health",
         "files.get_file",
         "audio.listen",
+        "azure.get_results",
+        "azure.get_summary",
         "docs.show_document",
         "docs.show_page",
         "web.show_page",

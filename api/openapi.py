@@ -33,6 +33,7 @@ TAGS = {
     "article": "The calls of the article this farm grew from",
     "openai": "For clients of OpenAI's speech; see docs/dialects.md",
     "replicate": "For clients of Replicate; see docs/dialects.md",
+    "azure": "For clients of Azure's batch synthesis; see docs/dialects.md",
 }
 
 

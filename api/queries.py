@@ -24,7 +24,7 @@ LIMIT_SCHEMA: dict[str, object] = {
 
 PREFERRED_WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:[,;]|$)', re.I)
 SEGMENT = re.compile(r"\d{1,6}\Z", re.ASCII)
-CURSOR = re.compile(r"\d{1,15}\.[A-Za-z0-9_-]{1,64}\Z")
+CURSOR = re.compile(r"\d{1,15}\.[A-Za-z0-9._-]{1,64}\Z")
 
 
 @dataclass(frozen=True, kw_only=True)

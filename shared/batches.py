@@ -26,7 +26,10 @@ RETRIABLE = frozenset({JobStatus.FAILED, JobStatus.EXPIRED})
 
 @dataclass(frozen=True, kw_only=True)
 class BatchHead:
-    """What is asked of a batch as a whole. `fingerprint` covers its inputs too."""
+    """What is asked of a batch as a whole. `fingerprint` covers its inputs too.
+
+    `definition` is what Azure's object of it repeats, empty for a batch of the farm's own calls.
+    """
 
     id: str
     tenant: str
@@ -35,6 +38,7 @@ class BatchHead:
     webhook_url: str | None = None
     retention_s: int = 86_400
     metadata: dict[str, str] = field(default_factory=dict)
+    definition: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,9 @@ class Batch:
     n_rejected: int
     n_chars: int
     audio_ms: int
+    audio_bytes: int
     metadata: dict[str, str]
+    definition: dict[str, Any]
     created_ms: int
     started_ms: int | None
     canceled_ms: int | None
@@ -134,6 +140,7 @@ class BatchStore:
                 head.retention_s * 1000,
                 json.dumps(head.metadata, ensure_ascii=False),
                 SILENT_S * 1000,
+                json.dumps(head.definition, ensure_ascii=False) if head.definition else "",
             )
             if phase == "conflict":
                 raise IdempotencyConflict(
@@ -246,6 +253,21 @@ class BatchStore:
             for record in read_each(self._scripts, keys):
                 if record:
                     yield read_job(record)
+
+    def texts(self, batch: Batch) -> Iterator[tuple[Job, str]]:
+        """The batch's jobs with what each speaks, one text at a time."""
+        for job in self.jobs(batch):
+            with state_store():
+                text = self._scripts.client.get(self._scripts.key("job", job.id, "text"))
+            yield job, text or ""
+
+    def keyed(self, tenant: str, key: str) -> Batch:
+        """The batch that was begun with this idempotency key; raises `NotFound`."""
+        with state_store():
+            found = self._scripts.client.get(self._scripts.key("batch", "key", tenant, key))
+        if found is None:
+            raise NotFound("There is no batch of this key; it may have expired or been deleted")
+        return self.batch(tenant, found)
 
     # Changing
 
@@ -366,7 +388,9 @@ def _batch(record: dict[str, str]) -> Batch:
         n_rejected=int(record["n_rejected"]),
         n_chars=int(record["n_chars"]),
         audio_ms=int(record["audio_ms"]),
+        audio_bytes=int(record.get("audio_bytes", 0)),
         metadata=json.loads(record["metadata"]),
+        definition=json.loads(record.get("definition") or "{}"),
         created_ms=int(record["created_ms"]),
         started_ms=moment("started_ms"),
         canceled_ms=moment("canceled_ms"),

@@ -20,6 +20,7 @@ from shared.storage import ObjectStore
 
 FILES_PATH = "/v1/files/"
 LISTEN_PATH = "/v1/listen/"
+RESULTS_PATH = "/texttospeech/batchsyntheses/{batch}/{name}"
 _PURPOSE = b"ttsfarm link 1\0"
 
 
@@ -87,6 +88,26 @@ class Links:
         path = f"{LISTEN_PATH}{quote(job.id, safe='')}"
         return f"{self._base}{path}?{urlencode(query, quote_via=quote)}"
 
+    def results(self, tenant: str, batch_id: str, name: str) -> str:
+        """A link that downloads a file of a batch's results until the link's lifetime ends."""
+        expires = str(int(self._now_s()) + self._lifetime_s)
+        query = {
+            "tenant": tenant,
+            "expires": expires,
+            "signature": self._sign(_results_key(tenant, batch_id, name), expires, ""),
+        }
+        path = RESULTS_PATH.format(batch=quote(batch_id, safe=""), name=name)
+        return f"{self._base}{path}?{urlencode(query, quote_via=quote)}"
+
+    def verify_results(
+        self, tenant: str, batch_id: str, name: str, expires: str, signature: str
+    ) -> None:
+        """Return when this link to results was signed here and its time has not come.
+
+        Raises `LinkExpired` otherwise.
+        """
+        self.verify(_results_key(tenant, batch_id, name), expires, signature)
+
     def verify_listen(self, tenant: str, job_id: str, expires: str, signature: str) -> None:
         """Return when this link to listen was signed here and its time has not come.
 
@@ -122,6 +143,11 @@ class Links:
 def _listen_key(tenant: str, job_id: str) -> str:
     """What is signed in place of an object's key; no object's key begins so."""
     return f"\0listen\0{tenant}\0{job_id}"
+
+
+def _results_key(tenant: str, batch_id: str, name: str) -> str:
+    """What is signed for a batch's results, as for listening."""
+    return f"\0results\0{tenant}\0{batch_id}\0{name}"
 
 
 def public_url(settings: Settings) -> str:

@@ -18,6 +18,22 @@ OPENAI_CODES = {
     "text_too_long": "string_above_max_length",
 }
 OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
+AZURE_CODES = {
+    401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict",
+    415: "UnsupportedMediaType", 429: "TooManyRequests", 503: "ServiceUnavailable",
+    504: "ServiceUnavailable",
+}  # fmt: skip
+# Where a fault of a job lies in a body of Azure's.
+AZURE_TARGETS = {
+    "text": "content",
+    "ssml": "content",
+    "voice": "synthesisConfig.voice",
+    "emotion": "synthesisConfig.style",
+    "format": "properties.outputFormat",
+    "sample_rate": "properties.outputFormat",
+    "retention_s": "properties.timeToLiveInHours",
+}
+MOST_DETAILS = 50
 # OpenAI's client repeats what it gets a 409 or 500 for; a wrong body is a 400 there.
 KEPT_STATUSES = frozenset({400, 401, 403, 404, 405, 413, 415, 429})
 
@@ -55,3 +71,32 @@ def openai_failure(error: FarmError) -> tuple[dict[str, Any], int]:
         "code": OPENAI_CODES.get(error.code, error.code),
     }
     return {"error": made}, status
+
+
+def azure_failure(error: FarmError) -> tuple[dict[str, Any], int]:
+    """Azure's error object with its status; a wrong body is a 400, `innererror` has our code."""
+    wrong = isinstance(error, RequestError) and error.status not in KEPT_STATUSES | {409, 416}
+    status = 400 if wrong else error.status
+    fallback = "InternalServerError" if status >= 500 else "BadRequest"
+    details = [_azure_detail(fault) for fault in error.details.get("errors") or []]
+    message = details[0]["message"] if details else error.message
+    made: dict[str, Any] = {
+        "code": AZURE_CODES.get(status, fallback),
+        "message": message,
+        "innererror": {"code": error.code, "message": message},
+    }
+    if details:
+        made["target"] = details[0]["target"]
+        made["details"] = details[:MOST_DETAILS]
+    return {"error": made}, status
+
+
+def _azure_detail(fault: dict[str, Any]) -> dict[str, str]:
+    field, message = str(fault["field"]), str(fault["message"])
+    target = field.removeprefix("defaults.")
+    target = AZURE_TARGETS.get(target, target)
+    if "input" in fault and target == "content":
+        target = f"inputs[{fault['input'] - 1}].content"
+    if message.startswith(f"{field}:"):
+        message = target + message.removeprefix(field)
+    return {"code": "BadArgument", "target": target, "message": message}

@@ -32,9 +32,14 @@ const save = () => keep(NAME, JSON.stringify(entries));
 export const find = (id) => entries.find((one) => one.id === id);
 export const pending = () => entries.filter((one) => !ENDED.has(one.status)).map((one) => one.id);
 
+// What is wrong with a text stays wrong when it is tried again.
+export const mayRetry = (status, retryable) =>
+  ["canceled", "expired"].includes(status) || (status === "failed" && retryable !== false);
+
 const described = (job) => ({
   id: job.id, status: job.status, created_at: job.created_at, voice: job.request.voice,
   emotion: job.request.emotion, duration_s: job.audio ? job.audio.duration_s : null,
+  retryable: job.error ? job.error.retryable : null,
 });
 
 export function add(job, text) {
@@ -119,7 +124,7 @@ function row(entry) {
   const buttons = [removal(entry)];
   if (entry.status === "succeeded") buttons.unshift(button("play", entry));
   if (!ENDED.has(entry.status)) buttons.unshift(button("cancel", entry));
-  if (["failed", "canceled", "expired"].includes(entry.status)) buttons.unshift(button("retry", entry));
+  if (mayRetry(entry.status, entry.retryable)) buttons.unshift(button("retry", entry));
   const open = el("button", {
     type: "button", class: "open", onclick: () => acts.show(entry.id), text: entry.text,
     "aria-label": t("history_show", { text: entry.text }), disabled: entry.status === "gone" ? "" : undefined,

@@ -174,7 +174,7 @@ function drawJob() {
   if (total && job.status === "running") $("progress").value = done / total;
   else $("progress").removeAttribute("value");
   show($("cancel"), waiting);
-  show($("retry"), ["failed", "canceled", "expired"].includes(job.status));
+  show($("retry"), history.mayRetry(job.status, job.error ? job.error.retryable : null));
   show($("download"), job.status === "succeeded");
   show($("subtitles"), job.captions !== null);
   drawOutcome();

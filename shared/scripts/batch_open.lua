@@ -1,7 +1,8 @@
 -- A batch is begun, or the one this key or id began before is found. None of its jobs is there yet.
 -- Keys: lib/members.lua
 -- ARGV: batch, tenant, stem (its jobs' names begin with it), idempotency key or "", fingerprint,
---       webhook url or "", retention ms, metadata, ms after which it is given up unless it is fed
+--       webhook url or "", retention ms, metadata, ms after which it is given up unless it is fed,
+--       what another service's dialect asked, as JSON, or ""
 -- Answers {"created" | phase | "conflict", batch, stem}.
 
 local id, tenant, key, fingerprint = ARGV[1], ARGV[2], ARGV[4], ARGV[5]
@@ -30,7 +31,8 @@ redis.call("HSET", batch_key(id, tenant, "record"), "id", id, "tenant", tenant, 
   "phase", "storing", "fingerprint", fingerprint, "idempotency_key", key, "webhook_url", ARGV[6],
   "retention_ms", ARGV[7], "metadata", ARGV[8], "n_total", 0, "n_queued", 0, "n_running", 0,
   "n_succeeded", 0, "n_failed", 0, "n_canceled", 0, "n_expired", 0, "n_deleted", 0, "n_chars", 0,
-  "n_rejected", 0, "audio_ms", 0, "round", 0, "version", 1, "created_ms", now_ms(), "cursor", 0)
+  "n_rejected", 0, "audio_ms", 0, "audio_bytes", 0, "round", 0, "version", 1,
+  "created_ms", now_ms(), "cursor", 0, "definition", ARGV[10])
 if key ~= "" then redis.call("SET", kept, id) end
 look_at_batch({id = id, tenant = tenant}, now_ms() + tonumber(ARGV[9]))
 return {"created", id, ARGV[3]}

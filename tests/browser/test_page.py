@@ -222,6 +222,8 @@ def test_faults_come_in_plain_words_with_what_to_do(farm: Farm, make_view: MakeV
     view.speak("前面。[[refuse]]。", voice="fake")
     view.wait_for_state("failed")
     assert "can not speak this text. Change the text or the voice" in view.text("#result-fault")
+    assert not view.page.is_visible("#retry")
+    assert view.page.locator("#history [data-act=retry]").count() == 0
     view.speak("😀😀")
     view.page.wait_for_selector("#result-fault:has-text('Use words or numbers')")
     view.page.click("#language")
@@ -319,3 +321,14 @@ def test_nothing_stands_in_the_way_of_anybody(
     view.page.fill("#text", "")
     view.page.click("#go")
     assert view.violations(axe) == []
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_description_of_every_call_fits_the_page(
+    farm: Farm, make_view: MakeView, width: int
+) -> None:
+    view = make_view(farm, viewport={"width": width, "height": 844})
+    view.open("docs")
+    view.until("document.querySelectorAll('#calls details').length > 50")
+    view.page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    assert view.page.evaluate("document.documentElement.scrollWidth") == width

@@ -174,6 +174,7 @@ def test_the_last_job_to_end_ends_the_batch_and_tells_once(farm: Farm) -> None:
     finish_job(farm, 1)
     batch = farm.batches.batch("default", "b")
     assert (batch.status, batch.audio_ms) == (BatchStatus.COMPLETED, 2 * AUDIO.duration_ms)
+    assert batch.audio_bytes == 2 * AUDIO.size_bytes
     assert batch.expires_ms == (batch.finished_ms or 0) + 86_400_000
     assert deliveries(farm) == ["msg_stemb_batch"]
     assert all(job.expires_ms is None for job in farm.batches.jobs(batch))
@@ -414,6 +415,7 @@ class BatchMachine(RuleBasedStateMachine):
             assert {s: n for s, n in batch.counts.items() if n} == dict(states)
             audio_ms = sum(job.audio_ms for job in jobs if job.status is JobStatus.SUCCEEDED)
             assert batch.audio_ms == audio_ms
+            assert batch.audio_bytes == sum(job.audio.size_bytes for job in jobs if job.audio)
             assert batch.n_deleted == self.deleted[name]
             if name in self.accepted:
                 assert batch.n_total == size == len(jobs) + batch.n_deleted

@@ -3,9 +3,10 @@
 --
 -- batch:record:<batch>:<tenant>    HASH   id, tenant, stem, phase, fingerprint, idempotency_key,
 --                                         webhook_url, retention_ms, metadata, n_total, n_<status>,
---                                         n_deleted, n_chars, n_rejected, audio_ms, round, version,
---                                         created_ms, started_ms, canceled_ms, finished_ms,
---                                         expires_ms; cursor: how far batch_step.lua has come
+--                                         n_deleted, n_chars, n_rejected, audio_ms, audio_bytes,
+--                                         definition, round, version, created_ms, started_ms,
+--                                         canceled_ms, finished_ms, expires_ms; cursor: how far
+--                                         batch_step.lua has come
 -- batch:jobs:<batch>:<tenant>      ZSET   job -> its number among the inputs
 -- batch:rejected:<batch>:<tenant>  STRING the faults of the inputs that were left out
 -- batch:key:<tenant>:<key>         STRING batch
@@ -78,8 +79,10 @@ count_in_batch = function(job, from, to)
   if to == "running" then redis.call("HSETNX", key, "started_ms", now_ms()) end
   local sign = to == "succeeded" and 1 or from == "succeeded" and -1 or 0
   if sign ~= 0 then
-    local audio_ms = tonumber(redis.call("HGET", job_key(job.id), "audio_ms"))
-    redis.call("HINCRBY", key, "audio_ms", string.format("%.0f", sign * audio_ms))
+    local v = redis.call("HMGET", job_key(job.id), "audio_ms", "audio")
+    redis.call("HINCRBY", key, "audio_ms", string.format("%.0f", sign * tonumber(v[1])))
+    local size = cjson.decode(v[2]).size_bytes
+    redis.call("HINCRBY", key, "audio_bytes", string.format("%.0f", sign * size))
   end
   if to == "deleted" then
     redis.call("ZREM", batch_key(job.batch, job.tenant, "jobs"), job.id)

@@ -45,6 +45,17 @@ class Owned:
         assert api.client.post("/v1/batches", json=body, headers=self.headers).status_code == 202
         api.finish()
         self.waiting = api.submit(headers=self.headers, id="lesson-of-a", **fields)
+        synthesis = {
+            "inputKind": "PlainText",
+            "inputs": [{"content": MARK}],
+            "synthesisConfig": {"voice": "fake"},
+            "description": MARK,
+        }
+        path = "/texttospeech/batchsyntheses/synthesis-of-a"
+        made = api.client.put(
+            path, json=synthesis, headers={**self.headers, "Operation-Id": "operation-of-a"}
+        )
+        assert made.status_code == 201
         get = api.client.get
         self.delivery = get("/v1/webhooks/deliveries", headers=self.headers).json["deliveries"][0]
         self.secret = get("/v1/webhooks/secret", headers=self.headers).json["secret"]
@@ -58,6 +69,8 @@ class Owned:
             "caption_format": "srt",
             "wheel": wheel_name(),
             "prediction_id": self.done,
+            "synthesis_id": "synthesis-of-a",
+            "operation_id": "operation-of-a",
             **MODEL,
         }
 
@@ -67,7 +80,7 @@ class Owned:
     def marks(self) -> list[str]:
         return [
             *(MARK, json.dumps(MARK), self.done, self.waiting, self.secret),
-            *("example.com/hook", "batch-of-a"),
+            *("example.com/hook", "batch-of-a", "synthesis-of-a", "operation-of-a"),
         ]
 
 
@@ -114,7 +127,7 @@ def test_another_tenant_finds_nothing_on_any_route(guarded: Any, owned: Owned) -
     stranger = guarded.headers("b", "submit", "read")
     for method, rule in calls(guarded.app):
         answer = ask(guarded, method, owned.path(rule), headers=stranger)
-        if rule.arguments - {"filename", "wheel", *MODEL}:
+        if rule.arguments - {"filename", "wheel", *MODEL} and method != "PUT":  # that makes one
             assert answer.status_code in (403, 404), (method, rule)
         said = answer.data.decode(errors="replace")  # the client's wheel is no text
         for name in rule.arguments:  # what the stranger itself gave may be repeated
@@ -139,7 +152,7 @@ def test_its_own_tenant_finds_all_of_it(guarded: Any, owned: Owned) -> None:
             assert answer.status_code == 200, rule
     listed = guarded.client.get("/v1/jobs", headers=other_key).json["jobs"]
     assert {job["id"] for job in listed if job["batch"] is None} == {owned.done, owned.waiting}
-    assert {job["batch"] for job in listed} == {None, "batch-of-a"}
+    assert {job["batch"] for job in listed} == {None, "batch-of-a", "synthesis-of-a"}
 
 
 @pytest.mark.parametrize("scope", Scope)
