@@ -29,7 +29,7 @@ from worker.engine.sambert.acoustic import AcousticModel
 from worker.engine.sambert.checkpoint import load_strictly, read_checkpoint, vocoder_state
 from worker.engine.sambert.config import VocoderConfig
 from worker.engine.sambert.engine import SambertEngine
-from worker.engine.sambert.grades import Grade
+from worker.engine.sambert.grades import Grade, cpu_flags, slow_here
 from worker.engine.sambert.hifigan import Generator
 from worker.engine.sambert.loops import Array
 from worker.engine.sambert.options import SambertOptions
@@ -110,6 +110,38 @@ def loaded_grades(folder: Path, cache: Path) -> tuple[dict[str, SambertVoice], d
     return voices, refused
 
 
+def loaded_anyway(exact: SambertVoice, grade: Grade) -> SambertVoice:
+    """The voice in a grade that the engine refuses on this machine, for its error alone.
+
+    Any processor can do the arithmetic; only how long it takes is what the engine refuses.
+    """
+    options = SambertOptions(grade=grade)
+    return SambertVoice(exact.files, options, exact.acoustic.loops)
+
+
+def measure_refused(exact: SambertVoice, folder: Path, refused: dict[str, str]) -> dict[str, Any]:
+    """Why each refused grade is, and its error on the sentence where it can be computed."""
+    [item] = [exact.encode(0, _say(s)) for s in TEXTS["sentence"]]
+    [output] = exact.acoustic.render([item])
+    _, generator = plain_networks(exact, folder)
+    truth = render_plain(generator, exact.vocoder.config, _channels(output.mel)).numpy()
+    found: dict[str, Any] = {}
+    for grade, why in refused.items():
+        found[grade] = {"why": why}
+        if grade == Grade.FAST:
+            wave = loaded_anyway(exact, Grade.FAST).vocoder.render(output.mel, None)
+            found[grade] |= error_of(wave, truth)
+    return found
+
+
+def error_of(wave: Array, truth: Array) -> dict[str, float]:
+    """The signal-to-noise ratio in dB and the largest difference."""
+    error = wave.astype(np.float64) - truth
+    power = float((error**2).sum())
+    snr_db = 10 * np.log10(float((truth**2).sum()) / power) if power else float("inf")
+    return {"snr_db": float(snr_db), "max_abs": float(np.abs(error).max())}
+
+
 def plain_networks(exact: SambertVoice, folder: Path) -> tuple[AcousticModel, Generator]:
     """Both models of a voice as their descriptions read, the yardsticks of a run."""
     plain = Generator(exact.vocoder.config)
@@ -161,9 +193,7 @@ def measure_grades(voices: dict[str, SambertVoice], folder: Path, rounds: int) -
         for name in ("plain", *voices):
             am = times["plain am" if name == "plain" else "am"] / audio_s
             voc = times[name] / audio_s
-            error = (truth if name == "plain" else waves(name)).astype(np.float64) - truth
-            power = float((error**2).sum())
-            snr = 10 * np.log10(float((truth**2).sum()) / power) if power else float("inf")
+            error = error_of(truth if name == "plain" else waves(name), truth)
             rows.append(
                 Row(
                     grade=name,
@@ -177,8 +207,7 @@ def measure_grades(voices: dict[str, SambertVoice], folder: Path, rounds: int) -
                     times_am=reference["am"] * scale / am,
                     times_all=(reference["am"] + reference["voc"]) * scale / (am + voc),
                     am_error=0.0 if name == "plain" else am_error,
-                    snr_db=float(snr),
-                    max_abs=float(np.abs(error).max()),
+                    **error,
                 )
             )
     return rows
@@ -260,6 +289,7 @@ def run_all(rounds: int) -> dict[str, Any]:
         voices, refused = loaded_grades(folder, cache)
         grades = [asdict(row) for row in measure_grades(voices, folder, rounds)]
         batches = measure_batches(voices["exact"], rounds)
+        refusals = measure_refused(voices["exact"], folder, refused)
         threads = measure_threads(voices["exact"], rounds)
         memory = [
             measure_child("--child", str(folder), str(cache), s) for s in ("0", "10", "30", "90")
@@ -270,7 +300,8 @@ def run_all(rounds: int) -> dict[str, Any]:
             "isa": torch.backends.cpu.get_cpu_capability(),
         },
         "grades": grades,
-        "refused": refused,
+        "refused": refusals,
+        "slow_here": {g: lack for g in voices if (lack := slow_here(Grade(g), cpu_flags()))},
         "am_batches": batches,
         "threads": threads,
         "first_load": first,
@@ -302,7 +333,12 @@ def report(found: dict[str, Any]) -> str:
             f"| {row['plain_all']:.2f} | {row['times_am']:.1f} | {row['times_all']:.2f} "
             f"| {row['snr_db']:.1f} | {row['max_abs']:.1e} | {row['am_error']:.1e} |"
         )
-    lines += ["", *(f"Not served here: {g}. {why}." for g, why in found["refused"].items()), ""]
+    lines += ["", *map(_refusal, found["refused"].items())]
+    lines += [
+        f"Served here without gain: {grade}, for want of {lack}."
+        for grade, lack in found["slow_here"].items()
+    ]
+    lines.append("")
     batches = ", ".join(f"{size}: {rtf:.4f}" for size, rtf in found["am_batches"].items())
     lines += [f"Acoustic RTF by batch of short sentences: {batches}.", ""]
     for threads, entry in found["threads"].items():
@@ -318,6 +354,17 @@ def report(found: dict[str, Any]) -> str:
             f"| {row.get('rtf', 0):.3f} |"
         )
     return "\n".join(lines) + "\n"
+
+
+def _refusal(refused: tuple[str, dict[str, Any]]) -> str:
+    grade, found = refused
+    line = f"Not served here: {grade}. {found['why']}."
+    if "snr_db" in found:
+        line += (
+            f" Its error on the sentence, from the same arithmetic done slowly: "
+            f"{found['snr_db']:.1f} dB, at most {found['max_abs']:.1e}."
+        )
+    return line
 
 
 def _say(symbols: str) -> Utterance:

@@ -13,6 +13,7 @@ from worker.engine.sambert.compiled import CompiledLoops
 from worker.engine.sambert.device import find_device
 from worker.engine.sambert.eager import EagerLoops
 from worker.engine.sambert.folder import find_voices
+from worker.engine.sambert.grades import Grade
 from worker.engine.sambert.options import SambertOptions
 from worker.engine.sambert.source import GivenNoise
 from worker.engine.sambert.voice import SambertVoice
@@ -77,11 +78,14 @@ def references(variant: str) -> tuple[Reference, ...]:
 
 
 @cache
-def voice(variant: str, run: str = "compiled", chunk_frames: int = 400) -> SambertVoice:
+def voice(
+    variant: str, run: str = "compiled", chunk_frames: int = 400, grade: Grade = Grade.EXACT
+) -> SambertVoice:
+    """A voice in any grade, also one the engine refuses here because it would be slow."""
     files = find_voices(GOLDEN / variant / "model")[0]
     device = find_device("cuda" if run == "cuda" else "cpu")
     loops = CompiledLoops() if run == "compiled" else EagerLoops(device)
-    options = SambertOptions(chunk_frames=chunk_frames, device=device.type)
+    options = SambertOptions(chunk_frames=chunk_frames, device=device.type, grade=grade)
     return SambertVoice(files, options, loops)
 
 

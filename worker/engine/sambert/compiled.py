@@ -6,7 +6,7 @@ The first call compiles (seconds); the result is cached on disk, beside this fil
 """
 
 from collections.abc import Callable, Sequence
-from math import exp, sqrt, tanh
+from math import exp, tanh
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from worker.engine.sambert.hifigan import Faster
-from worker.engine.sambert.layers import NORM_EPS, Blend, Near
+from worker.engine.sambert.kernels import add, affine, attend, copy, normalise, relu
+from worker.engine.sambert.layers import Blend, Near
 from worker.engine.sambert.loops import (
     Array,
     Decoder,
@@ -25,111 +26,24 @@ from worker.engine.sambert.loops import (
     DurationWeights,
 )
 from worker.engine.sambert.memory import gather
-from worker.engine.sambert.tiles import Rows, address, compiled, multiply, pack, padded
+from worker.engine.sambert.slim import OUTPUTS, Slim, beside, multiply_one, slim
+from worker.engine.sambert.tiles import LANES, compiled, pack, padded
 from worker.engine.sambert.winograd import tiled_blocks
 
-Weights = TypeVar("Weights", DecoderWeights, DurationWeights)
-_EPS = np.float32(NORM_EPS)
+
+class Ends(NamedTuple):
+    """Of `DecoderWeights`, what comes before and after the blocks."""
+
+    prenet_w: tuple[Array, ...]
+    prenet_b: tuple[Array, ...]
+    in_w: Array
+    mel_w: Array
+    mel_b: Array
+    n_heads: int
+    n_mels: int
 
 
-@compiled
-def affine(weight: Array, bias: Array, x: Array, out: Array) -> None:
-    """out[b] = weight @ x[b] + bias, for packed weights; `out` holds whole panels a row."""
-    to = Rows(address(out), out.strides[0], 0)
-    multiply(x.shape[0], Rows(address(x), x.strides[0], 0), weight, bias, to)
-
-
-@compiled
-def copy(source: Array, target: Array) -> None:
-    """One row; slice assignment would compile numba's whole string formatting for its errors."""
-    for j in range(source.shape[0]):
-        target[j] = source[j]
-
-
-@compiled
-def relu(x: Array) -> None:
-    for b in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            x[b, j] = max(x[b, j], np.float32(0))
-
-
-@compiled
-def add(x: Array, y: Array) -> None:
-    for b in range(x.shape[0]):
-        for j in range(x.shape[1]):
-            x[b, j] += y[b, j]
-
-
-@compiled
-def normalise(x: Array, out: Array) -> None:
-    """Each row with mean 0 and variance 1; scale and bias are folded into what follows."""
-    width = x.shape[1]
-    for b in range(x.shape[0]):
-        total = np.float32(0)
-        for j in range(width):
-            total += x[b, j]
-        mean = total / np.float32(width)
-        squares = np.float32(0)
-        for j in range(width):
-            squares += (x[b, j] - mean) * (x[b, j] - mean)
-        scale = np.float32(1) / np.float32(sqrt(squares / np.float32(width) + _EPS))
-        for j in range(width):
-            out[b, j] = (x[b, j] - mean) * scale
-
-
-@compiled
-def find_tops(scores: Array, edge: Array) -> None:
-    """The largest of each column of scores [window, heads] into `edge` [heads]."""
-    copy(scores[0], edge)
-    for i in range(1, scores.shape[0]):
-        for h in range(scores.shape[1]):
-            edge[h] = max(edge[h], scores[i, h])
-
-
-@compiled
-def soften(scores: Array, edge: Array) -> None:
-    """Softmax down each column of scores [window, heads]; `edge` [heads] is scratch."""
-    n, n_heads = scores.shape
-    find_tops(scores, edge)
-    for i in range(n):
-        for h in range(n_heads):
-            scores[i, h] = np.float32(exp(scores[i, h] - edge[h]))
-    for h in range(n_heads):
-        edge[h] = np.float32(0)
-    for i in range(n):
-        for h in range(n_heads):
-            edge[h] += scores[i, h]
-    for i in range(n):
-        for h in range(n_heads):
-            scores[i, h] /= edge[h]
-
-
-@compiled
-def attend(query: Array, rows: Array, first: int, last: int, scratch: Array, out: Array) -> None:
-    """Mix the values of rows `first`..`last` by how well their keys fit `query`.
-
-    `rows` [slots, 2D] holds keys then values and is a ring: row i lies in slot i % slots. Channels
-    of the heads alternate, so that one vector operation serves all heads. `scratch` is
-    [window + 1, heads].
-    """
-    width, slots, n_heads = out.shape[0], rows.shape[0], scratch.shape[1]
-    n = last - first + 1
-    scores = scratch[:n]
-    for i in range(n):
-        row = rows[(first + i) % slots]
-        for h in range(n_heads):
-            scores[i, h] = np.float32(0)
-        for at in range(0, width, n_heads):
-            for h in range(n_heads):
-                scores[i, h] += query[at + h] * row[at + h]
-    soften(scores, scratch[n])
-    for j in range(width):
-        out[j] = np.float32(0)
-    for i in range(n):
-        row = rows[(first + i) % slots]
-        for at in range(0, width, n_heads):
-            for h in range(n_heads):
-                out[at + h] += scores[i, h] * row[width + at + h]
+Weights = TypeVar("Weights", Ends, DurationWeights)
 
 
 @compiled
@@ -146,9 +60,37 @@ def run_prenet(
     return x
 
 
+class Maps(NamedTuple):
+    """One of the maps every decoder block has: for several rows, for one, and its biases.
+
+    Biases [L, out] hold whole records.
+    """
+
+    panels: Array  # [L, panels, 1, in, 16]
+    slim: Slim
+    bias: Array
+
+
+class Blocks(NamedTuple):
+    qkv: Maps
+    mix: Maps
+    up: Maps
+    down: Maps
+
+
+@compiled
+def through(maps: Maps, layer: int, x: Array, out: Array) -> None:
+    """One layer's map of x [items, in]; weights of 24 bits serve a single item."""
+    if x.shape[0] == 1:
+        one = Slim(maps.slim.records[layer], maps.slim.scale[layer])
+        multiply_one(x[0], one, maps.bias[layer], out[0])
+    else:
+        affine(maps.panels[layer], maps.bias[layer], x, out)
+
+
 @compiled
 def decode_block(
-    w: DecoderWeights, layer: int, x: Array, cache: Array, memory_kv: Array, scratch: Any
+    blocks: Blocks, layer: int, x: Array, cache: Array, memory_kv: Array, scratch: Any
 ) -> None:
     """One decoder block in place: x [items, D] plus attention, plus feed-forward.
 
@@ -157,7 +99,7 @@ def decode_block(
     normed, qkv, mixed, hidden, update, scores, now = scratch
     width, n = x.shape[1], x.shape[0]
     normalise(x, normed[:n])
-    affine(w.qkv_w[layer], w.qkv_b[layer], normed[:n], qkv[:n])
+    through(blocks.qkv, layer, normed[:n], qkv[:n])
     slots = cache.shape[1]
     for b in range(n):
         step, band, length = now[b]
@@ -166,26 +108,21 @@ def decode_block(
         attend(query, cache[b], max(0, step - band), step, scores, mixed[b, :width])
         last = min(step + band, length - 1)
         attend(query, memory_kv[b], step, last, scores, mixed[b, width:])
-    affine(w.mix_w[layer], w.mix_b[layer], mixed[:n], update[:n])
+    through(blocks.mix, layer, mixed[:n], update[:n])
     add(x, update[:n])
     normalise(x, normed[:n])
-    affine(w.up_w[layer], w.up_b[layer], normed[:n], hidden[:n])
+    through(blocks.up, layer, normed[:n], hidden[:n])
     relu(hidden[:n])
-    affine(w.down_w[layer], w.down_b[layer], hidden[:n], update[:n])
+    through(blocks.down, layer, hidden[:n], update[:n])
     add(x, update[:n])
 
 
 @compiled
-def decode(
-    w: DecoderWeights, inputs: Array, memory_kv: Array, lengths: Any, bands: Any, out: Array
-) -> None:
-    """Fill `out` [items, steps, r*C].
-
-    inputs [items, steps, D], memory_kv [L, items, steps, 2D], lengths and bands [items],
-    lengths falling, so the items still running are always the first ones.
-    """
+def decode(w: Ends, blocks: Blocks, batch: Any, out: Array) -> None:
+    """Fill `out` [items, steps, r*C] from a `_Batch`."""
+    inputs, memory_kv, lengths, bands = batch
     n, _, width = inputs.shape
-    n_layers, n_ffn = w.up_b.shape
+    n_layers = len(blocks.up.bias)
     widest = 0
     for bias in w.prenet_b:
         widest = max(widest, bias.shape[0])
@@ -195,15 +132,15 @@ def decode(
     last = np.zeros((n, w.n_mels), dtype=np.float32)
     x = np.empty((n, width), dtype=np.float32)
     normed = np.empty_like(x)
-    update = np.empty((n, w.down_b.shape[1]), dtype=np.float32)
+    update = np.empty((n, blocks.down.bias.shape[1]), dtype=np.float32)
     no_bias = np.zeros(update.shape[1], dtype=np.float32)
     mel = np.empty((n, w.mel_b.shape[0]), dtype=np.float32)
     now = np.zeros((n, 3), dtype=np.int64)
     scratch = (
         normed,
-        np.empty((n, w.qkv_b.shape[1]), dtype=np.float32),
+        np.empty((n, blocks.qkv.bias.shape[1]), dtype=np.float32),
         np.empty((n, 2 * width), dtype=np.float32),
-        np.empty((n, n_ffn), dtype=np.float32),
+        np.empty((n, blocks.up.bias.shape[1]), dtype=np.float32),
         update,
         np.empty((window + 1, w.n_heads), dtype=np.float32),
         now,
@@ -219,7 +156,7 @@ def decode(
                 x[b, j] = inputs[b, step, j] + update[b, j]
             now[b, 0], now[b, 1], now[b, 2] = step, bands[b], lengths[b]
         for layer in range(n_layers):
-            decode_block(w, layer, x[:active], cache[layer], memory_kv[layer], scratch)
+            decode_block(blocks, layer, x[:active], cache[layer], memory_kv[layer], scratch)
         normalise(x[:active], normed[:active])
         affine(w.mel_w, w.mel_b, normed[:active], mel[:active])
         for b in range(active):
@@ -327,7 +264,8 @@ class CompiledLoops:
         return predict
 
     def decoder(self, weights: DecoderWeights) -> Decoder:
-        w = _packed(weights)
+        w = _packed(Ends(*(getattr(weights, name) for name in Ends._fields)))
+        blocks = _blocks(weights)
         n_out = len(weights.mel_b)
 
         def run(items: Sequence[DecoderInput]) -> list[Tensor]:
@@ -335,7 +273,7 @@ class CompiledLoops:
             batch = _batch([items[i] for i in order])
             n, longest, _ = batch.inputs.shape
             out = np.zeros((n, longest, n_out), dtype=np.float32)
-            decode(w, *batch, out)
+            decode(w, blocks, batch, out)
             found = dict(zip(order, range(n), strict=True))
             return [torch.from_numpy(out[found[i], : len(items[i].inputs)]) for i in range(n)]
 
@@ -391,12 +329,15 @@ class _Blend(nn.Module):
 
 
 class _Batch(NamedTuple):
-    """Several utterances' decoder memory as `decode` takes it, the longest first."""
+    """Several utterances' decoder memory as `decode` takes it.
 
-    inputs: Array
-    memory_kv: Array
-    lengths: NDArray[np.int64]
-    bands: NDArray[np.int64]
+    The longest comes first, so the items still running are always the first ones.
+    """
+
+    inputs: Array  # [items, steps, D]
+    memory_kv: Array  # [L, items, steps, 2D]
+    lengths: NDArray[np.int64]  # [items]
+    bands: NDArray[np.int64]  # [items]
 
 
 def _batch(items: Sequence[DecoderInput]) -> _Batch:
@@ -448,6 +389,16 @@ def _packed(weights: Weights) -> Weights:
     return type(weights)(*moved)
 
 
+def _blocks(weights: DecoderWeights) -> Blocks:
+    """Both forms of the blocks' maps."""
+    w = weights
+    pairs = ((w.qkv_w, w.qkv_b), (w.mix_w, w.mix_b), (w.up_w, w.up_b), (w.down_w, w.down_b))
+    slims = beside([slim(matrix) for matrix, _ in pairs])
+    panels = gather([_panels(matrix) for matrix, _ in pairs])
+    biases = gather([_widened(bias, OUTPUTS) for _, bias in pairs])
+    return Blocks(*(Maps(*parts) for parts in zip(panels, slims, biases, strict=True)))
+
+
 def _panels(matrix: Array) -> Array:
     """A matrix [out, in], or several stacked, packed: [..., panels, 1, in, 16]."""
     if matrix.ndim == 3:
@@ -455,8 +406,8 @@ def _panels(matrix: Array) -> Array:
     return pack(matrix.T[None])
 
 
-def _widened(rows: Array) -> Array:
-    """Zeros added to the last axis up to whole panels."""
-    missing = padded(rows.shape[-1]) - rows.shape[-1]
+def _widened(rows: Array, multiple: int = LANES) -> Array:
+    """Zeros added to the last axis up to whole panels, or another multiple."""
+    missing = -rows.shape[-1] % multiple
     wide = np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, missing)]) if missing else rows
     return np.ascontiguousarray(wide)

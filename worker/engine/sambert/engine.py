@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Sequence
 from importlib.resources import files as resources
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 
@@ -62,8 +63,17 @@ class SambertEngine:
         torch.set_num_threads(self.options.threads)
         if self._loops is None:
             self._loops = choose_loops(self.options, device)
-        loaded = SambertVoice(self._named(voice), self.options, self._loops)
-        loaded.warm_up()
+        files = self._named(voice)
+        try:
+            loaded = SambertVoice(files, self.options, self._loops)
+            loaded.warm_up()
+        except (OSError, EOFError, UnpicklingError) as error:
+            # A full disk, or a file that a crash cut short; numba tells neither by its own name.
+            place = self.options.cache_dir or "the folders beside the code"
+            raise EngineUnavailable(
+                f"What is compiled once could not be kept in or read from {place} ({error!r}); "
+                "free some space there, or delete its numba folder and it is compiled again"
+            ) from error
         self._voices[voice] = loaded
 
     def render(self, voice: str, utterances: Sequence[Utterance]) -> list[Rendering]:
@@ -124,7 +134,7 @@ def _compiled_loops(options: SambertOptions) -> Loops | None:
 
 def _kernels() -> str:
     """Names the kernels' source: numba looks only at the file of the kernel it is asked for."""
-    names = ("tiles.py", "compiled.py", "winograd.py")
+    names = ("tiles.py", "slim.py", "kernels.py", "compiled.py", "winograd.py")
     source = b"".join(resources(__package__).joinpath(name).read_bytes() for name in names)
     return f"{zlib.crc32(source):08x}"
 

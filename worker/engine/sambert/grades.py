@@ -26,6 +26,9 @@ class Grade(StrEnum):
     INT8 = "int8"
 
 
+_NAMES = {Grade.FAST: "bf16", Grade.INT8: "VNNI"}
+
+
 class Half(StrEnum):
     """The 16-bit type of grade fast. float16 keeps three bits more, and is a GPU's only."""
 
@@ -78,3 +81,11 @@ def require_cuda_grade(grade: Grade, *, half: Half, has_bf16: bool) -> None:
 def has_vnni(flags: Set[str]) -> bool:
     """Whether 8-bit products add up without saturating at 16 bits."""
     return bool(flags & _VNNI)
+
+
+def slow_here(grade: Grade, flags: Set[str]) -> str | None:
+    """Which instructions `grade` gains by that this processor lacks; None where it has them."""
+    wanted = {Grade.FAST: _BF16, Grade.INT8: _VNNI}.get(grade)
+    if wanted is None or flags & wanted:
+        return None
+    return f"{_NAMES[grade]} ({', '.join(sorted(wanted))})"

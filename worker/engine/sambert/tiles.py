@@ -13,6 +13,7 @@ import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
+from numpy.typing import NDArray
 
 from worker.engine.sambert.loops import Array
 
@@ -218,7 +219,7 @@ tile = cast(Callable[..., None], intrinsic(_type_tile))
 
 
 @compiled
-def address(array: Array) -> Any:
+def address(array: NDArray[Any]) -> Any:
     """Where an array's first value lies."""
     return np.int64(array.ctypes.data)
 

@@ -231,6 +231,27 @@ def test_kernels_compile_where_the_result_cannot_be_kept() -> None:
     assert compiled(names["double"])(4) == 8
 
 
+def test_a_full_disk_for_what_is_compiled_is_told_as_such(tmp_path: Path) -> None:
+    """In a process that may not write a byte to a file, as none can to a full disk."""
+    script = (
+        "import resource\n"
+        "from pathlib import Path\n"
+        "from shared.errors import EngineUnavailable\n"
+        "from worker.engine.sambert.engine import SambertEngine, SambertOptions\n"
+        f"folder, cache = Path({str(GOLDEN / 'plain' / 'model')!r}), Path({str(tmp_path)!r})\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+        "try:\n"
+        "    engine = SambertEngine(SambertOptions(model_dirs=(folder,), cache_dir=cache))\n"
+        f"    engine.load({VOICE!r})\n"
+        "except EngineUnavailable as error:\n"
+        "    print(error.message)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert f"could not be kept in or read from {tmp_path}" in done.stdout
+
+
 def test_a_voice_speaks_where_numba_is_not_installed() -> None:
     """In a process that cannot import it, since this one has."""
     script = (

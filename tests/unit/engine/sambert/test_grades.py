@@ -9,7 +9,7 @@ from shared.errors import EngineUnavailable
 from tests.golden.make_voice import make_voice
 from tests.reference import GOLDEN, NSF_VARIANTS, VARIANTS, references, snr_db
 from worker.engine.sambert.engine import SambertEngine
-from worker.engine.sambert.grades import Grade, cpu_flags, has_vnni, require_grade
+from worker.engine.sambert.grades import Grade, cpu_flags, has_vnni, require_grade, slow_here
 from worker.engine.sambert.options import SambertOptions
 from worker.engine.sambert.voice import SambertVoice
 
@@ -39,6 +39,16 @@ def test_fast_is_refused_with_the_reason_without_bf16(tmp_path: Path, line: str,
     info.write_text(f"processor\t: 0\n{line}\n\nprocessor\t: 1\n{line}\n")
     flags = cpu_flags(info)
     assert has_vnni(flags) is has
+    assert slow_here(Grade.EXACT, flags) is None
+    lacking = [slow_here(grade, flags) for grade in (Grade.FAST, Grade.INT8)]
+    assert lacking == (
+        [None, None]
+        if has
+        else [
+            "bf16 (amx_bf16, avx512_bf16, bf16)",
+            "VNNI (amx_int8, asimddp, avx512_vnni, avx_vnni)",
+        ]
+    )
     if has:
         require_grade(Grade.FAST, flags)
     else:
