@@ -5,7 +5,7 @@ from typing import Final
 
 from worker.text import tables
 from worker.text.normalise.numbers import cardinal, digits, phone_digits
-from worker.text.normalise.rule import NO_DIGIT, Rule, left, near, right, rule
+from worker.text.normalise.rule import NO_DIGIT, Rule, has_chinese, left, near, right, rule
 
 _DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DASH: Final = r"[~～—–-]{1,2}|至|到"
@@ -36,13 +36,19 @@ def rules() -> tuple[Rule, ...]:
             r"((?:19|20)[0-9]{2})([-/~])((?:19|20)?[0-9]{2})(?=赛季|财年|学年|年度)",
             _span,
         ),
+        rule("lifetime", r"(?<=[（(])([12][0-9]{3})([~～—–-]{1,2})([12][0-9]{3})(?=[）)])", _span),
         rule("year_span", rf"((?:19|20)[0-9]{{2}})({_DASH})((?:19|20)[0-9]{{2}}){NO_DIGIT}", _span),
         rule("year", r"([0-9]{2,4})(?=年)", _year),
+        rule(
+            "year_list", r"(?:19|20)[0-9]{2}(?=(?:[、和与及](?:19|20)[0-9]{2}){1,8}年)", _digits_of
+        ),
         rule(
             "year_month", r"((?:19|20)[0-9]{2})([-/.])(0[1-9]|1[0-2])(?![-/.]?[0-9])", _year_month
         ),
         rule("slash_month", r"((?:19|20)[0-9]{2})/([1-9]|1[0-2])(?![0-9/.年])", _slash_month),
         rule("decade", r"([0-9]{2})(?=后)", _generation),
+        rule("decades", r"([0-9][05])(?=(?:、|和|与|及)[0-9][05]后)", _digits_of),
+        rule("decade_s", r"((?:1[89][0-9]|20[0-2])0)['’]?s(?![A-Za-z])", _decade_s),
         rule(
             "month_days", rf"([0-9]{{1,2}})月([0-9]{{1,2}})({_DASH})([0-9]{{1,2}})(?=日|号)", _days
         ),
@@ -139,6 +145,8 @@ def _is_year(match: re.Match[str], number: str) -> bool:
         return False
     if len(number) != 2 or counts or after[1:2] in ("前", "来", "间", "代", "多", "内", "里"):
         return False
+    if match.string.startswith(tables.words("contexts.tsv", "short_year_event"), match.end() + 1):
+        return True
     if (
         number[0] == "0"
         or after[1:2] in ("底", "初", "末")
@@ -172,6 +180,14 @@ def _generation(match: re.Match[str]) -> str | None:
     if near(match) in ("了", "过", "约", "到", "近") or number in ("10", "20", "30", "40"):
         return None
     return digits(number)
+
+
+def _digits_of(match: re.Match[str]) -> str:
+    return digits(match.group())
+
+
+def _decade_s(match: re.Match[str]) -> str | None:
+    return f"{digits(match.group(1))}年代" if has_chinese(match.string) else None
 
 
 def _pair(match: re.Match[str]) -> str | None:

@@ -5,7 +5,7 @@ from typing import Final
 from worker.text import tables
 
 # Characters that both scripts use: what they become depends on the word and on the text's script.
-_SHARED: Final = frozenset("乾著徵瞭藉於夥覆餘薑麼幺阪甯崙彷祇雲後裏里兒麵準蘋鬱鍾")
+_SHARED: Final = frozenset("乾著徵瞭藉夥覆幺阪甯崙彷祇里鍾")
 
 
 class Simplifier:
