@@ -27,7 +27,9 @@ class Lexicon:
         self._alone = {w[0]: w[1:] for w in tables.words("g2p.tsv", "default")}
         phrases = _rows("phrases.tsv")
         self._phrases = {word: tuple(said.split(" ")) for word, said in phrases}
-        self._phrases |= {word: tuple(said.split(" ")) for word, said in _rows("readings.tsv")}
+        own = {word: tuple(said.split(" ")) for word, said in _rows("readings.tsv")}
+        self._phrases |= own
+        self._own = frozenset(own)
         self._usual = frozenset(
             word for row in tables.rows("usual_words.tsv") for word in row[0].split(" ")
         )
@@ -58,10 +60,11 @@ class Lexicon:
         return (phrase[:2] for phrase in self._phrases)
 
     def _with_neutral(self, word: str, said: tuple[str, ...]) -> tuple[str, ...]:
-        if len(word) == 2 and word[1] == "得" and word not in self._full_de:
-            return (said[0], "de5")
-        if len(word) == 3 and word[1] == "得":
-            said = (said[0], "de5", said[2])
+        if "得" in word[1:2] and word not in self._own:
+            if len(word) == 2 and word not in self._full_de:
+                return (said[0], "de5")
+            if len(word) == 3:
+                said = (said[0], "de5", said[2])
         if len(word) > 2 and word[:2] in self._inside_neutral:
             said = (said[0], said[1][:-1] + "5", *said[2:])
         if self.ends_neutral(word):
@@ -149,6 +152,10 @@ class Reader:
         else:
             said[start : start + len(text)], places = self._spelled(text, word.tag in _NAMES)
             open_at += [start + at for at in places]
+            if text[-1] == "为" and word.tag == "p":
+                # 能为, 正为: the segmenter knows that a preposition ends them.
+                said[word.end - 1] = "wei4"
+                open_at[:] = [at for at in open_at if at != word.end - 1]
         if word.tag == "m" and text[-1] == "行" and len(text) > 1:
             said[word.end - 1] = polyphone_rules.row(words, i)
         head = self._surnames.head(word) if word.tag[:2] == "nr" else None

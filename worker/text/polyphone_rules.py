@@ -3,6 +3,7 @@
 Each rule sees the words around and answers with a reading, or None to leave it to the model.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
@@ -20,6 +21,34 @@ class _Sides(NamedTuple):
     after: str
     after_tag: str
     later_tag: str
+    words: Sequence[Word]
+    at: int
+
+    @property
+    def ahead(self) -> str:
+        """What follows, up to six words or a mark."""
+        found = []
+        for j in range(self.at + 1, min(self.at + 7, len(self.words))):
+            if _neighbour(self.words, j) is None:
+                break
+            found.append(self.words[j].text)
+        return "".join(found)
+
+    @property
+    def behind(self) -> str:
+        """What stands before, up to four words or a mark."""
+        found: list[str] = []
+        for j in range(self.at - 1, max(self.at - 5, -1), -1):
+            if _neighbour(self.words, j) is None:
+                break
+            found.insert(0, self.words[j].text)
+        return "".join(found)
+
+    @property
+    def earlier_tag(self) -> str:
+        """The part of speech of the word before the one before."""
+        earlier = _neighbour(self.words, self.at - 2)
+        return earlier.tag if earlier else ""
 
     @property
     def verb_before(self) -> bool:
@@ -57,6 +86,8 @@ def reading(words: Sequence[Word], i: int) -> str | None:
             after=after.text if after else "",
             after_tag=after.tag if after else "",
             later_tag=later.tag if after and later else "",
+            words=words,
+            at=i,
         )
     )
 
@@ -67,7 +98,8 @@ def row(words: Sequence[Word], i: int) -> str:
         return "hang2"
     before, after = _neighbour(words, i - 1), _neighbour(words, i + 1)
     written = before is not None and before.text.endswith(tables.words("g2p.tsv", "before_row"))
-    return "hang2" if written or (after and after.text in ("字", "代码", "诗", "泪")) else "xing2"
+    in_row = after is not None and after.text.startswith(tables.words("g2p.tsv", "after_row"))
+    return "hang2" if written or in_row else "xing2"
 
 
 def _neighbour(words: Sequence[Word], j: int) -> Word | None:
@@ -83,6 +115,8 @@ def _di(sides: _Sides) -> str | None:
         return "di4"
     doubled = len(before) > 1 and (before[0] == before[1] or before[-1] == before[-2])
     if doubled or (len(before) > 1 and tag in ("a", "b", "d", "z", "i", "l")):
+        return "de5"
+    if re.search(r"一(.)又?一\1$", sides.behind):
         return "de5"
     moves = sides.after_tag[:1] in ("v", "p", "d")
     return "de5" if len(before) > 1 and tag in ("v", "n", "m", "r", "o") and moves else None
@@ -104,12 +138,24 @@ def _zhe(sides: _Sides) -> str | None:
 
 def _le(sides: _Sides) -> str | None:
     """了 after 不 or 得 is to be able to finish."""
-    return "liao3" if sides.before.endswith(("不", "得")) else "le5"
+    if sides.before == "得":
+        return "liao3" if sides.earlier_tag[:1] == "v" else "le5"
+    # 取得 and 获得 are verbs of their own, 办得 is not.
+    able = sides.before.endswith("得") and sides.before_tag[:1] == "u"
+    return "liao3" if able or sides.before.endswith("不") else "le5"
 
 
 def _hai(sides: _Sides) -> str | None:
     """还 before what is owed, or as the last word, is to give back."""
-    asked = sides.after_is("pronoun") and sides.before in ("快", "要", "请", "来")
+    owed = re.match("..?(?:钱|书|东西|公道|清白|自由|人情)", sides.ahead)
+    asked = sides.after_is("pronoun") and (
+        sides.before in ("快", "要", "请", "来") or sides.later_tag[:1] in ("", "m", "y") or owed
+    )
+    paid = sides.before in ("没", "不", "再", "先", "要", "能", "快", "得", "已") and (
+        sides.after in ("", "了", "呢", "吗", "吧", "完", "清")
+    )
+    if paid or (sides.after == "了" and sides.later_tag[:1] == "m"):
+        return "huan2"
     if sides.after_is("returned") or asked:
         return "huan2"
     return "huan2" if sides.before and not sides.after else "hai2"
@@ -121,6 +167,8 @@ def _heavy(sides: _Sides) -> str | None:
         return "zhong4"
     if sides.number_before:
         return None
+    if not sides.after or sides.after_tag[:1] == "n":
+        return "zhong4"
     return "chong2" if sides.verb_after and len(sides.after) == 1 else None
 
 
@@ -130,7 +178,8 @@ def _only(sides: _Sides) -> str | None:
 
 
 def _long(sides: _Sides) -> str | None:
-    if sides.before_is("degree") or sides.before_tag[:1] == "q":
+    measured = sides.before_tag[:1] in ("q", "m") and sides.after not in ("到", "成", "大")
+    if sides.before_is("degree") or measured:
         return "chang2"
     return "zhang3" if sides.after_is("after_grow") else None
 
@@ -178,11 +227,80 @@ def _roll(sides: _Sides) -> str | None:
     return "juan3" if sides.after in ("起", "起来", "成", "进", "入", "走") else None
 
 
+def _should(sides: _Sides) -> str:
+    """应 is should, unless it answers what somebody asked: 应朋友之邀."""
+    asked = re.search("邀|请求|要求|号召|约请|之请|之约|委托|征召", sides.ahead)
+    return "ying4" if asked and sides.after_tag[:1] in ("n", "r", "j") else "ying1"
+
+
+def _worse(sides: _Sides) -> str:
+    """差 is bad or lacking; after 之 it is a difference."""
+    return "cha1" if sides.before.endswith("之") and sides.after_tag[:1] != "n" else "cha4"
+
+
+def _dry(sides: _Sides) -> str:
+    """干 is dry after a degree or after what dries, else to do."""
+    if sides.before_is("before_dry") or sides.after in ("衣服", "毛巾", "树枝", "草", "冰", "红"):
+        return "gan1"
+    weighed = sides.before_is("degree") and sides.before not in ("不", "多", "这么", "那么")
+    return "gan1" if weighed and sides.after in ("", "了", "的", "啊") else "gan4"
+
+
+def _fall(sides: _Sides) -> str | None:
+    """倒 before an adverb or a preposition is but, before what is poured or backed dao4."""
+    poured = re.match("了?(?:[出进回]|[一两半几]?[杯碗盆壶瓶])", sides.ahead)
+    if poured or sides.after_is("after_pour") or sides.after_tag[:1] in ("d", "p", "a", "r"):
+        return "dao4"
+    return "dao3" if sides.after in ("了", "下", "在", "地", "") and sides.before else None
+
+
+def _crack(sides: _Sides) -> str:
+    """缝 that is counted, or closed by 里, is a crack."""
+    counted = sides.before_tag[:1] in ("q", "m") or sides.after in ("里", "中", "隙")
+    if sides.after_tag[:1] in ("m", "v"):
+        return "feng2"
+    return "feng4" if counted or sides.before in ("条", "道") else "feng2"
+
+
+def _place(sides: _Sides) -> str:
+    """处 is to be at before 于 and 在, and after 所; else a place or an office."""
+    return "chu3" if sides.after in ("于", "在") or sides.before in ("所", "正", "身") else "chu4"
+
+
+def _hide(sides: _Sides) -> str | None:
+    return "cang2" if sides.after_is("after_hide") or sides.before_tag[:1] in ("d", "c") else None
+
+
+def _rate(sides: _Sides) -> str:
+    """率 before those who are led is to lead; behind a noun it is a rate."""
+    leads = sides.after_tag[:1] in ("n", "r", "m", "j", "s") and sides.after not in ("左右", "方面")
+    return "shuai4" if leads and sides.before_tag[:1] in ("n", "r", "t", "d", "") else "lv4"
+
+
+def _fight(sides: _Sides) -> str:
+    return "dou3" if sides.number_before or sides.before in ("大", "小", "每") else "dou4"
+
+
+def _hit(sides: _Sides) -> str | None:
+    """中 before a prize, a shot or a trick is to be hit by it."""
+    if sides.after_is("after_hit"):
+        return "zhong4"
+    shot = sides.ahead[1:2] in tuple("枪弹刀箭镖") and sides.ahead[:1] in _NUMBERED
+    return "zhong4" if shot else None
+
+
+def _shoulder(sides: _Sides) -> str | None:
+    """挑 with a load is tiao1."""
+    return "tiao1" if sides.after_is("after_shoulder") else None
+
+
 # A rule, or the one reading a character has alone.
 _RULES: Final[dict[str, _Rule | str]] = {
     "地": _di, "得": _de, "着": _zhe, "了": _le, "还": _hai, "重": _heavy, "只": _only,
     "长": _long, "种": _kind, "数": _count, "为": _for, "背": _carry, "量": _measure,
-    "转": _turn, "卷": _roll, "行": _row,
+    "转": _turn, "卷": _roll, "行": _row, "应": _should, "差": _worse, "干": _dry, "倒": _fall,
+    "缝": _crack, "处": _place, "藏": _hide, "率": _rate, "斗": _fight, "中": _hit,
+    "挑": _shoulder,
     "脏": "zang1", "的": "de5",
     "都": "dou1", "好": "hao3", "个": "ge4", "吗": "ma5",
     "呢": "ne5", "吧": "ba5", "们": "men5", "过": "guo4",
