@@ -36,9 +36,9 @@ class _Sides(NamedTuple):
 
     @property
     def behind(self) -> str:
-        """What stands before, up to four words or a mark."""
+        """What stands before, up to six words or a mark."""
         found: list[str] = []
-        for j in range(self.at - 1, max(self.at - 5, -1), -1):
+        for j in range(self.at - 1, max(self.at - 7, -1), -1):
             if _neighbour(self.words, j) is None:
                 break
             found.insert(0, self.words[j].text)
@@ -70,6 +70,11 @@ class _Sides(NamedTuple):
 
 
 _Rule = Callable[[_Sides], str | None]
+
+
+def rules(char: str) -> bool:
+    """Whether `char` has a rule that looks at its neighbours."""
+    return callable(_RULES.get(char))
 
 
 def reading(words: Sequence[Word], i: int) -> str | None:
@@ -139,7 +144,7 @@ def _zhe(sides: _Sides) -> str | None:
 def _le(sides: _Sides) -> str | None:
     """了 after 不 or 得 is to be able to finish."""
     if sides.before == "得":
-        return "liao3" if sides.earlier_tag[:1] == "v" else "le5"
+        return "liao3" if sides.earlier_tag[:1] in ("v", "u") else "le5"
     # 取得 and 获得 are verbs of their own, 办得 is not.
     able = sides.before.endswith("得") and sides.before_tag[:1] == "u"
     return "liao3" if able or sides.before.endswith("不") else "le5"
@@ -289,6 +294,60 @@ def _hit(sides: _Sides) -> str | None:
     return "zhong4" if shot else None
 
 
+def _teach(sides: _Sides) -> str:
+    """教 alone is to teach, unless it is a religion that somebody has."""
+    return "jiao4" if sides.before in ("信", "传", "佛", "道", "入", "邪", "此", "该") else "jiao1"
+
+
+def _sleep(sides: _Sides) -> str:
+    """觉 that is counted, or slept, is a sleep."""
+    slept = sides.number_before or re.search("睡(?:了|过|个|好)?.{0,3}$", sides.behind)
+    return "jiao4" if slept else "jue2"
+
+
+def _leave(sides: _Sides) -> str | None:
+    """落 of a thing that was forgotten somewhere is la4."""
+    left = re.search("(?:把|钥匙|手机|钱包|雨?伞|书包|东西|作业|课本|身份证)", sides.behind)
+    where = re.match("在?(?:家|车|教室|办公室|宾馆|酒店|店|学校|宿舍|公司|那|这|哪)", sides.ahead)
+    return "la4" if left and where else None
+
+
+def _as(sides: _Sides) -> str | None:
+    """把他当朋友 takes for, 当老师 is to be."""
+    return "dang4" if re.search("[把拿][^把拿]{1,8}$", sides.behind) else None
+
+
+def _stuck(sides: _Sides) -> str | None:
+    return "qia3" if sides.after in ("在", "住", "着", "脖子") else None
+
+
+def _broken(sides: _Sides) -> str | None:
+    limb = re.search(
+        "(?:腿|胳膊|骨头|树枝|棍子?|扁担|绳子?|手臂|肋骨|腰)[都也给就]?$", sides.behind
+    )
+    return "she2" if limb and sides.after in ("", "了") else None
+
+
+def _pungent(sides: _Sides) -> str | None:
+    strong = sides.before_is("degree") and sides.after in ("", "了", "的", "啊")
+    return "chong4" if strong else None
+
+
+def _stone(sides: _Sides) -> str | None:
+    """石 of grain is a measure, dan4."""
+    grain = re.match("[大小稻黄粳糙]?(?:米|粮|谷|麦|豆|粟|稻)", sides.ahead)
+    return "dan4" if sides.number_before and grain else None
+
+
+def _stroke(sides: _Sides) -> str:
+    return "luo1" if sides.after in ("袖子", "起", "下", "起袖子", "胳膊") else "lv3"
+
+
+def _done(key: str, said: str) -> _Rule:
+    """A rule: `said` where one of the list `key` follows, else no rule."""
+    return lambda sides: said if sides.ahead.startswith(tables.words("g2p.tsv", key)) else None
+
+
 def _shoulder(sides: _Sides) -> str | None:
     """挑 with a load is tiao1."""
     return "tiao1" if sides.after_is("after_shoulder") else None
@@ -300,7 +359,10 @@ _RULES: Final[dict[str, _Rule | str]] = {
     "长": _long, "种": _kind, "数": _count, "为": _for, "背": _carry, "量": _measure,
     "转": _turn, "卷": _roll, "行": _row, "应": _should, "差": _worse, "干": _dry, "倒": _fall,
     "缝": _crack, "处": _place, "藏": _hide, "率": _rate, "斗": _fight, "中": _hit,
-    "挑": _shoulder,
+    "挑": _shoulder, "教": _teach, "落": _leave, "当": _as, "卡": _stuck, "折": _broken,
+    "冲": _pungent, "石": _stone, "捋": _stroke, "扇": _done("after_slap", "shan1"),
+    "盛": _done("after_ladle", "cheng2"), "扎": _done("after_tie", "za1"),
+    "觉": _sleep, "咽": "yan4", "逮": "dai3",
     "脏": "zang1", "的": "de5",
     "都": "dou1", "好": "hao3", "个": "ge4", "吗": "ma5",
     "呢": "ne5", "吧": "ba5", "们": "men5", "过": "guo4",
