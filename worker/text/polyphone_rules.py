@@ -279,7 +279,8 @@ def _hide(sides: _Sides) -> str | None:
 def _rate(sides: _Sides) -> str:
     """率 before those who are led is to lead; behind a noun it is a rate."""
     leads = sides.after_tag[:1] in ("n", "r", "m", "j", "s") and sides.after not in ("左右", "方面")
-    return "shuai4" if leads and sides.before_tag[:1] in ("n", "r", "t", "d", "") else "lv4"
+    led = sides.before_is("pronoun") or sides.before_tag[:1] in ("n", "r", "t", "d", "")
+    return "shuai4" if leads and led else "lv4"
 
 
 def _fight(sides: _Sides) -> str:

@@ -8,6 +8,7 @@ from worker.text.normalise.numbers import cardinal, digits, phone_digits
 from worker.text.normalise.rule import NO_DIGIT, Rule, has_chinese, left, near, right, rule
 
 _DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_FULL: Final = r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})"
 _DASH: Final = r"[~～—–-]{1,2}|至|到"
 _MONTHS: Final = {
     name: i
@@ -22,6 +23,12 @@ def rules() -> tuple[Rule, ...]:
     """The rules of this family, the most specific first."""
     month = "(?:" + "|".join(_MONTHS) + r")[a-z]{0,6}"
     return (
+        rule(
+            "ymd_days",
+            rf"{_FULL} ?[~～—–-] ?([0-9]{{1,2}})[/.]([0-9]{{1,2}})" + NO_DIGIT,
+            _ymd_days,
+        ),
+        rule("ymd_range", rf"{_FULL} ?[~～—–-] ?{_FULL}" + NO_DIGIT, _ymd_range),
         rule(
             "ymd",
             r"([0-9]{4})(?P<mark>[-/.])([0-9]{1,2})(?P=mark)([0-9]{1,2})(?:日|号)?" + NO_DIGIT,
@@ -79,6 +86,18 @@ def _ymd(match: re.Match[str]) -> str | None:
     if said and match.group().endswith("号"):
         return said[:-1] + "号"
     return said
+
+
+def _ymd_range(match: re.Match[str]) -> str | None:
+    first, last = spoken_date(*match.groups()[:3]), spoken_date(*match.groups()[3:])
+    return f"{first}到{last}" if first and last else None
+
+
+def _ymd_days(match: re.Match[str]) -> str | None:
+    """2026/3/8-3/10: the year holds for both."""
+    year, *first = match.groups()[:3]
+    said, last = spoken_date(year, *first), spoken_date(year, *match.groups()[3:])
+    return f"{said}到{last.partition('年')[2]}" if said and last else None
 
 
 def _slashes(match: re.Match[str]) -> str | None:

@@ -23,11 +23,13 @@ def rules() -> tuple[Rule, ...]:
         rule("power", rf"({NUMBER}|[A-Za-z])\^\(?(-?[0-9]{{1,4}}|[a-z])\)?", _power),
         rule(
             "superscript",
-            rf"({NUMBER}|(?<![A-Za-z])[A-Za-z]|[)）])([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]{{1,4}})",
+            rf"({NUMBER}|(?<![A-Za-z])[A-Za-z]|[)）])([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]{{1,4}})(?!⁺)",
             _superscript,
         ),
         rule("root", r"√", lambda _: "根号"),
         rule("product", rf"{NUMBER}(?: ?[xX×*] ?{NUMBER}){{1,4}}(?![A-Za-z0-9^²³¹⁰-⁹⁻])", _product),
+        rule("figure", r"[△⊙](?=[A-Z])", lambda m: "三角形" if m.group() == "△" else "圆"),
+        rule("ion", r"(?<=[A-Za-z₀-₉])([²³⁴]?)([⁺⁻])(?![⁰¹²³⁴-⁹])", _ion),
         rule("unequal", r" ?!= ?", _unequal),
         rule("tends", r" ?→ ?(?=[-+]?[∞0-9])", _tends),
         rule("operator", r" ?[+−*×÷/-] ?", _operator),
@@ -69,7 +71,15 @@ def _product(match: re.Match[str]) -> str:
     return "乘".join(decimal(part) for part in re.split(r" ?[xX×*] ?", match.group()))
 
 
+def _ion(match: re.Match[str]) -> str:
+    """The charge of an ion: Ca²⁺, Cl⁻."""
+    count = match.group(1).translate(_SUPERSCRIPT)
+    return (cardinal(count) if count else "") + ("正" if match.group(2) == "⁺" else "负")
+
+
 def _unequal(match: re.Match[str]) -> str | None:
+    if near(match).isdigit():
+        return "的阶乘等于"
     return "不等于" if _operand(near(match)) else None
 
 

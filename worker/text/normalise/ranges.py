@@ -91,7 +91,9 @@ def _scores(match: re.Match[str]) -> str | None:
 
 def _plain(match: re.Match[str]) -> str | None:
     first, last = match.groups()
-    if re.search(r"[=＝+×÷*/^]", match.string[max(0, match.start() - 3) : match.end() + 4]):
+    if re.search(r"[-–—−]", match.group()) and re.search(
+        r"[=＝+×÷*/^]", match.string[max(0, match.start() - 3) : match.end() + 4]
+    ):
         return None
     if near(match).isascii() and near(match).isalpha():
         return None
