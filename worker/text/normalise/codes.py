@@ -27,6 +27,7 @@ def rules() -> tuple[Rule, ...]:
         rule("train", rf"([GDCZTKYLS])([0-9]{{1,4}}){_END}", _train),
         rule("flight", rf"([A-Z0-9][A-Z])([0-9]{{3,4}}){_END}", _flight),
         rule("standard", _STANDARD, _standard),
+        rule("wireless", r"802\.11([A-Za-z]{0,2})(?![A-Za-z0-9])", lambda m: f"八零二点幺幺{m[1]}"),
         rule("stock", r"([0-9]{4,6})\.(SH|SZ|HK|BJ|SS)(?![A-Za-z0-9])", _stock),
         rule("identity", rf"{_IDENTITY}(?![0-9A-Za-z])", _filing),
         rule("named", _named_pattern(), _named),

@@ -59,6 +59,7 @@ def rules() -> tuple[Rule, ...]:
         rule(
             "month_days", rf"([0-9]{{1,2}})月([0-9]{{1,2}})({_DASH})([0-9]{{1,2}})(?=日|号)", _days
         ),
+        rule("dotted_day", r"([1-9]|1[0-2])\.([0-3]?[0-9])(?=[号日](?![线楼]))", _dotted_day),
         rule("months", rf"([0-9]{{1,2}})({_DASH})([0-9]{{1,2}})(?=月)", _pair),
         rule("days", rf"([0-9]{{1,2}})({_DASH})([0-9]{{1,2}})(?=[日号](?!楼|线))", _pair),
         rule("month", r"(0?[1-9]|1[0-2])(?=月)", _plain),
@@ -223,6 +224,13 @@ def _days(match: re.Match[str]) -> str | None:
         return None
     to = "至" if match.group(3) == "至" else "到"
     return f"{cardinal(str(month))}月{cardinal(str(first))}{to}{cardinal(str(last))}"
+
+
+def _dotted_day(match: re.Match[str]) -> str | None:
+    month, day = match.groups()
+    if not 1 <= int(day) <= _DAYS[int(month) - 1]:
+        return None
+    return f"{cardinal(month)}月{cardinal(str(int(day)))}"
 
 
 def _plain(match: re.Match[str]) -> str:

@@ -82,6 +82,8 @@ def refuses(match: re.Match[str], unit: str, number: str, *, spaced: bool) -> bo
         return True
     if after.isdigit() or (after == "-" and len(unit) == 1):
         return True
+    if unit in ("g", "m") and right(match).startswith(("内存", "显存", "硬盘", "流量", "运存")):
+        return True
     if unit == "K":
         return True
     if unit in ("A", "N", "F", "J") and "." not in number:
