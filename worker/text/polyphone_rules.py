@@ -5,71 +5,13 @@ Each rule sees the words around and answers with a reading, or None to leave it 
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from worker.text import tables
-from worker.text.words import Word, WordKind
+from worker.text.sides import NUMBERED, Sides, neighbour
+from worker.text.words import Word
 
-_NUMBERED: Final = frozenset("一二三四五六七八九十两几百千万亿半零")
-
-
-class _Sides(NamedTuple):
-    """The words beside a character and their parts of speech, "" at an end or a mark."""
-
-    before: str
-    before_tag: str
-    after: str
-    after_tag: str
-    later_tag: str
-    words: Sequence[Word]
-    at: int
-
-    @property
-    def ahead(self) -> str:
-        """What follows, up to six words or a mark."""
-        found = []
-        for j in range(self.at + 1, min(self.at + 7, len(self.words))):
-            if _neighbour(self.words, j) is None:
-                break
-            found.append(self.words[j].text)
-        return "".join(found)
-
-    @property
-    def behind(self) -> str:
-        """What stands before, up to six words or a mark."""
-        found: list[str] = []
-        for j in range(self.at - 1, max(self.at - 7, -1), -1):
-            if _neighbour(self.words, j) is None:
-                break
-            found.insert(0, self.words[j].text)
-        return "".join(found)
-
-    @property
-    def earlier_tag(self) -> str:
-        """The part of speech of the word before the one before."""
-        earlier = _neighbour(self.words, self.at - 2)
-        return earlier.tag if earlier else ""
-
-    @property
-    def verb_before(self) -> bool:
-        return self.before_tag[:1] == "v"
-
-    @property
-    def verb_after(self) -> bool:
-        return self.after_tag[:1] == "v"
-
-    @property
-    def number_before(self) -> bool:
-        return self.before[-1:] in _NUMBERED and self.before != ""
-
-    def before_is(self, key: str) -> bool:
-        return self.before in tables.word_set("g2p.tsv", key)
-
-    def after_is(self, key: str) -> bool:
-        return self.after in tables.word_set("g2p.tsv", key)
-
-
-_Rule = Callable[[_Sides], str | None]
+_Rule = Callable[[Sides], str | None]
 
 
 def rules(char: str) -> bool:
@@ -82,10 +24,10 @@ def reading(words: Sequence[Word], i: int) -> str | None:
     rule = _RULES.get(words[i].text)
     if rule is None or isinstance(rule, str):
         return rule
-    before, after = _neighbour(words, i - 1), _neighbour(words, i + 1)
-    later = _neighbour(words, i + 2)
+    before, after = neighbour(words, i - 1), neighbour(words, i + 1)
+    later = neighbour(words, i + 2)
     return rule(
-        _Sides(
+        Sides(
             before=before.text if before else "",
             before_tag=before.tag if before else "",
             after=after.text if after else "",
@@ -101,19 +43,13 @@ def row(words: Sequence[Word], i: int) -> str:
     """The reading of 行 at the end of a number: 两行 are rows, 一行 are often people."""
     if words[i].text != "一行":
         return "hang2"
-    before, after = _neighbour(words, i - 1), _neighbour(words, i + 1)
+    before, after = neighbour(words, i - 1), neighbour(words, i + 1)
     written = before is not None and before.text.endswith(tables.words("g2p.tsv", "before_row"))
     in_row = after is not None and after.text.startswith(tables.words("g2p.tsv", "after_row"))
     return "hang2" if written or in_row else "xing2"
 
 
-def _neighbour(words: Sequence[Word], j: int) -> Word | None:
-    if 0 <= j < len(words) and words[j].kind in (WordKind.HANZI, WordKind.LATIN):
-        return words[j]
-    return None
-
-
-def _di(sides: _Sides) -> str | None:
+def _di(sides: Sides) -> str | None:
     """地 after a doubled word or an adverb makes an adverb, else it is the ground."""
     before, tag = sides.before, sides.before_tag[:1]
     if not before or not sides.after:
@@ -127,7 +63,7 @@ def _di(sides: _Sides) -> str | None:
     return "de5" if len(before) > 1 and tag in ("v", "n", "m", "r", "o") and moves else None
 
 
-def _de(sides: _Sides) -> str | None:
+def _de(sides: Sides) -> str | None:
     """得 after a verb or adjective opens a complement; before a verb it is must."""
     if not sides.before:
         return "dei3" if sides.verb_after else None
@@ -137,11 +73,11 @@ def _de(sides: _Sides) -> str | None:
     return "de5" if tag in ("v", "a", "z", "b") else None
 
 
-def _zhe(sides: _Sides) -> str | None:
+def _zhe(sides: Sides) -> str | None:
     return "zhe5" if sides.verb_before and sides.after != "了" else None
 
 
-def _le(sides: _Sides) -> str | None:
+def _le(sides: Sides) -> str | None:
     """了 after 不 or 得 is to be able to finish."""
     if sides.before == "得":
         return "liao3" if sides.earlier_tag[:1] in ("v", "u") else "le5"
@@ -150,7 +86,7 @@ def _le(sides: _Sides) -> str | None:
     return "liao3" if able or sides.before.endswith("不") else "le5"
 
 
-def _hai(sides: _Sides) -> str | None:
+def _hai(sides: Sides) -> str | None:
     """还 before what is owed, or as the last word, is to give back."""
     owed = re.match("..?(?:钱|书|东西|公道|清白|自由|人情)", sides.ahead)
     asked = sides.after_is("pronoun") and (
@@ -166,7 +102,7 @@ def _hai(sides: _Sides) -> str | None:
     return "huan2" if sides.before and not sides.after else "hai2"
 
 
-def _heavy(sides: _Sides) -> str | None:
+def _heavy(sides: Sides) -> str | None:
     """重 after a degree is heavy, before a verb of one syllable again."""
     if sides.before_is("degree"):
         return "zhong4"
@@ -177,29 +113,29 @@ def _heavy(sides: _Sides) -> str | None:
     return "chong2" if sides.verb_after and len(sides.after) == 1 else None
 
 
-def _only(sides: _Sides) -> str | None:
+def _only(sides: Sides) -> str | None:
     counted = sides.number_before or sides.before in ("这", "那", "每", "哪", "几", "多少", "数")
     return "zhi1" if counted else "zhi3"
 
 
-def _long(sides: _Sides) -> str | None:
+def _long(sides: Sides) -> str | None:
     measured = sides.before_tag[:1] in ("q", "m") and sides.after not in ("到", "成", "大")
     if sides.before_is("degree") or measured:
         return "chang2"
     return "zhang3" if sides.after_is("after_grow") else None
 
 
-def _kind(sides: _Sides) -> str | None:
+def _kind(sides: Sides) -> str | None:
     if sides.number_before or sides.before_tag[:1] in ("m", "r") or sides.before == "各":
         return "zhong3"
     return "zhong4" if sides.after_is("after_plant") else None
 
 
-def _count(sides: _Sides) -> str | None:
+def _count(sides: Sides) -> str | None:
     return "shu3" if sides.after_is("after_count") else None
 
 
-def _for(sides: _Sides) -> str | None:
+def _for(sides: Sides) -> str | None:
     if sides.after in ("了", "什么", "何", "此") or sides.after_tag == "r" or not sides.before:
         return "wei4"
     if sides.after_tag[:1] == "m" or sides.before_is("before_become"):
@@ -208,42 +144,42 @@ def _for(sides: _Sides) -> str | None:
     return "wei4" if served and sides.before_tag[:1] in ("f", "s", "d", "t", "v", "") else None
 
 
-def _carry(sides: _Sides) -> str | None:
+def _carry(sides: Sides) -> str | None:
     """背 with something on the back is bei1."""
     return "bei1" if sides.after_is("after_carry") or sides.after == "着" else None
 
 
-def _measure(sides: _Sides) -> str | None:
+def _measure(sides: Sides) -> str | None:
     """量 as a verb: what is measured follows, or 了, 着, 一."""
     return "liang2" if sides.after_is("after_measure") else None
 
 
-def _turn(sides: _Sides) -> str | None:
+def _turn(sides: Sides) -> str | None:
     """转 without an object goes round."""
     return "zhuan4" if not sides.after and sides.before else None
 
 
-def _row(sides: _Sides) -> str | None:
+def _row(sides: Sides) -> str | None:
     """行 after a number is a row."""
     return "hang2" if sides.number_before and sides.before != "一" else None
 
 
-def _roll(sides: _Sides) -> str | None:
+def _roll(sides: Sides) -> str | None:
     return "juan3" if sides.after in ("起", "起来", "成", "进", "入", "走") else None
 
 
-def _should(sides: _Sides) -> str:
+def _should(sides: Sides) -> str:
     """应 is should, unless it answers what somebody asked: 应朋友之邀."""
     asked = re.search("邀|请求|要求|号召|约请|之请|之约|委托|征召", sides.ahead)
     return "ying4" if asked and sides.after_tag[:1] in ("n", "r", "j") else "ying1"
 
 
-def _worse(sides: _Sides) -> str:
+def _worse(sides: Sides) -> str:
     """差 is bad or lacking; after 之 it is a difference."""
     return "cha1" if sides.before.endswith("之") and sides.after_tag[:1] != "n" else "cha4"
 
 
-def _dry(sides: _Sides) -> str:
+def _dry(sides: Sides) -> str:
     """干 is dry after a degree or after what dries, else to do."""
     if sides.before_is("before_dry") or sides.after in ("衣服", "毛巾", "树枝", "草", "冰", "红"):
         return "gan1"
@@ -251,7 +187,7 @@ def _dry(sides: _Sides) -> str:
     return "gan1" if weighed and sides.after in ("", "了", "的", "啊") else "gan4"
 
 
-def _fall(sides: _Sides) -> str | None:
+def _fall(sides: Sides) -> str | None:
     """倒 before an adverb or a preposition is but, before what is poured or backed dao4."""
     poured = re.match("了?(?:[出进回]|[一两半几]?[杯碗盆壶瓶])", sides.ahead)
     if poured or sides.after_is("after_pour") or sides.after_tag[:1] in ("d", "p", "a", "r"):
@@ -259,7 +195,7 @@ def _fall(sides: _Sides) -> str | None:
     return "dao3" if sides.after in ("了", "下", "在", "地", "") and sides.before else None
 
 
-def _crack(sides: _Sides) -> str:
+def _crack(sides: Sides) -> str:
     """缝 that is counted, or closed by 里, is a crack."""
     counted = sides.before_tag[:1] in ("q", "m") or sides.after in ("里", "中", "隙")
     if sides.after_tag[:1] in ("m", "v"):
@@ -267,80 +203,80 @@ def _crack(sides: _Sides) -> str:
     return "feng4" if counted or sides.before in ("条", "道") else "feng2"
 
 
-def _place(sides: _Sides) -> str:
+def _place(sides: Sides) -> str:
     """处 is to be at before 于 and 在, and after 所; else a place or an office."""
     return "chu3" if sides.after in ("于", "在") or sides.before in ("所", "正", "身") else "chu4"
 
 
-def _hide(sides: _Sides) -> str | None:
+def _hide(sides: Sides) -> str | None:
     return "cang2" if sides.after_is("after_hide") or sides.before_tag[:1] in ("d", "c") else None
 
 
-def _rate(sides: _Sides) -> str:
+def _rate(sides: Sides) -> str:
     """率 before those who are led is to lead; behind a noun it is a rate."""
     leads = sides.after_tag[:1] in ("n", "r", "m", "j", "s") and sides.after not in ("左右", "方面")
     led = sides.before_is("pronoun") or sides.before_tag[:1] in ("n", "r", "t", "d", "")
     return "shuai4" if leads and led else "lv4"
 
 
-def _fight(sides: _Sides) -> str:
+def _fight(sides: Sides) -> str:
     return "dou3" if sides.number_before or sides.before in ("大", "小", "每") else "dou4"
 
 
-def _hit(sides: _Sides) -> str | None:
+def _hit(sides: Sides) -> str | None:
     """中 before a prize, a shot or a trick is to be hit by it."""
     if sides.after_is("after_hit"):
         return "zhong4"
-    shot = sides.ahead[1:2] in tuple("枪弹刀箭镖") and sides.ahead[:1] in _NUMBERED
+    shot = sides.ahead[1:2] in tuple("枪弹刀箭镖") and sides.ahead[:1] in NUMBERED
     return "zhong4" if shot else None
 
 
-def _teach(sides: _Sides) -> str:
+def _teach(sides: Sides) -> str:
     """教 alone is to teach, unless it is a religion that somebody has."""
     return "jiao4" if sides.before in ("信", "传", "佛", "道", "入", "邪", "此", "该") else "jiao1"
 
 
-def _sleep(sides: _Sides) -> str:
+def _sleep(sides: Sides) -> str:
     """觉 that is counted, or slept, is a sleep."""
     slept = sides.number_before or re.search("睡(?:了|过|个|好)?.{0,3}$", sides.behind)
     return "jiao4" if slept else "jue2"
 
 
-def _leave(sides: _Sides) -> str | None:
+def _leave(sides: Sides) -> str | None:
     """落 of a thing that was forgotten somewhere is la4."""
     left = re.search("(?:把|钥匙|手机|钱包|雨?伞|书包|东西|作业|课本|身份证)", sides.behind)
     where = re.match("在?(?:家|车|教室|办公室|宾馆|酒店|店|学校|宿舍|公司|那|这|哪)", sides.ahead)
     return "la4" if left and where else None
 
 
-def _as(sides: _Sides) -> str | None:
+def _as(sides: Sides) -> str | None:
     """把他当朋友 takes for, 当老师 is to be."""
     return "dang4" if re.search("[把拿][^把拿]{1,8}$", sides.behind) else None
 
 
-def _stuck(sides: _Sides) -> str | None:
+def _stuck(sides: Sides) -> str | None:
     return "qia3" if sides.after in ("在", "住", "着", "脖子") else None
 
 
-def _broken(sides: _Sides) -> str | None:
+def _broken(sides: Sides) -> str | None:
     limb = re.search(
         "(?:腿|胳膊|骨头|树枝|棍子?|扁担|绳子?|手臂|肋骨|腰)[都也给就]?$", sides.behind
     )
     return "she2" if limb and sides.after in ("", "了") else None
 
 
-def _pungent(sides: _Sides) -> str | None:
+def _pungent(sides: Sides) -> str | None:
     strong = sides.before_is("degree") and sides.after in ("", "了", "的", "啊")
     return "chong4" if strong else None
 
 
-def _stone(sides: _Sides) -> str | None:
+def _stone(sides: Sides) -> str | None:
     """石 of grain is a measure, dan4."""
     grain = re.match("[大小稻黄粳糙]?(?:米|粮|谷|麦|豆|粟|稻)", sides.ahead)
     return "dan4" if sides.number_before and grain else None
 
 
-def _stroke(sides: _Sides) -> str:
+def _stroke(sides: Sides) -> str:
     return "luo1" if sides.after in ("袖子", "起", "下", "起袖子", "胳膊") else "lv3"
 
 
@@ -349,7 +285,7 @@ def _done(key: str, said: str) -> _Rule:
     return lambda sides: said if sides.ahead.startswith(tables.words("g2p.tsv", key)) else None
 
 
-def _shoulder(sides: _Sides) -> str | None:
+def _shoulder(sides: Sides) -> str | None:
     """挑 with a load is tiao1."""
     return "tiao1" if sides.after_is("after_shoulder") else None
 
@@ -363,7 +299,7 @@ _RULES: Final[dict[str, _Rule | str]] = {
     "挑": _shoulder, "教": _teach, "落": _leave, "当": _as, "卡": _stuck, "折": _broken,
     "冲": _pungent, "石": _stone, "捋": _stroke, "扇": _done("after_slap", "shan1"),
     "盛": _done("after_ladle", "cheng2"), "扎": _done("after_tie", "za1"),
-    "觉": _sleep, "咽": "yan4", "逮": "dai3",
+    "觉": _sleep, "咽": "yan4", "铺": "pu1", "逮": "dai3",
     "脏": "zang1", "的": "de5",
     "都": "dou1", "好": "hao3", "个": "ge4", "吗": "ma5",
     "呢": "ne5", "吧": "ba5", "们": "men5", "过": "guo4",

@@ -33,7 +33,7 @@ def rules() -> tuple[Rule, ...]:
         rule("named", _named_pattern(), _named),
         rule("slang", r"(?:996|66{2,5}|8{3,5}|23{2,5})(?![0-9.%a-zA-Z])", _slang),
         rule("http", r"(?<=HTTP) ?([1-5][0-9]{2})(?![0-9.])", _http),
-        rule("isotope", rf"[-‐]?([0-9]{{2,3}}){_END}", _isotope),
+        rule("isotope", rf"(?<=[{_isotopes()}])[-‐]?([0-9]{{2,3}}){_END}", _isotope),
         rule("case", r"[0-9]{1,6}(?=[民刑行执知财]|号)", _case),
         rule("filing", r"[0-9]{5,20}(?=号(?![线楼]))", _filing),
         rule("code", r"[A-Za-z0-9]{2,40}(?:-[A-Za-z0-9]{1,20}){0,6}(?!\.[0-9])", _code),
@@ -64,7 +64,8 @@ def _named_pattern() -> str:
     """Numbers that name with what follows them: 211工程, 360安全卫士."""
     pairs = (word.split("/") for word in tables.words("contexts.tsv", "named"))
     either = "|".join(f"{re.escape(number)}(?= ?{rest})" for number, rest in pairs)
-    return f"(?:{either})"
+    # The look ahead spares most numbers the list.
+    return f"(?=[0-9]{{1,4}}(?![0-9,.%:/年月日个万亿]))(?:{either})"
 
 
 def _named(match: re.Match[str]) -> str | None:
@@ -89,10 +90,12 @@ def _http(match: re.Match[str]) -> str:
     return f" {digits(match.group(1))}"
 
 
+def _isotopes() -> str:
+    return "".join(tables.words("contexts.tsv", "isotope"))
+
+
 def _isotope(match: re.Match[str]) -> str | None:
     """Three digits of an isotope one by one: 铀-235, 碘131."""
-    if not near(match, 1) or near(match, 1) not in tables.words("contexts.tsv", "isotope"):
-        return None
     if right(match).startswith(tables.words("measures.tsv", "measure")):
         return None
     number = match.group(1)
