@@ -70,7 +70,7 @@ def _de(sides: Sides) -> str | None:
     tag = sides.before_tag[:1]
     if sides.before_is("pronoun") or sides.before_is("before_must") or tag in ("r", "t"):
         return "dei3" if sides.after and not sides.after_is("after_gain") else None
-    return "de5" if tag in ("v", "a", "z", "b") else None
+    return "de5" if tag in ("v", "a", "z", "b", "u") else None
 
 
 def _zhe(sides: Sides) -> str | None:
@@ -270,6 +270,22 @@ def _pungent(sides: Sides) -> str | None:
     return "chong4" if strong else None
 
 
+def _tune(sides: Sides) -> str | None:
+    """调 to a number, a degree or a place on a scale is to set, 调到北京 is to move."""
+    if not sides.ahead.startswith(("到", "至", "往", "去", "回", "离", "任", "入")):
+        return None
+    scale = re.match(
+        "[到至](?:[零一二三四五六七八九十百两]|[最更很静低高大小中合适振弱强暗亮快慢])", sides.ahead
+    )
+    return "tiao2" if scale else "diao4"
+
+
+def _stay(sides: Sides) -> str:
+    """待 for a time or in a place is to stay, else to wait or to treat."""
+    stays = sides.after in ("在", "着", "了", "过", "会儿") or sides.after_tag[:1] == "m"
+    return "dai1" if stays or sides.ahead.startswith(("一会", "多久", "几天")) else "dai4"
+
+
 def _stone(sides: Sides) -> str | None:
     """石 of grain is a measure, dan4."""
     grain = re.match("[大小稻黄粳糙]?(?:米|粮|谷|麦|豆|粟|稻)", sides.ahead)
@@ -299,7 +315,7 @@ _RULES: Final[dict[str, _Rule | str]] = {
     "挑": _shoulder, "教": _teach, "落": _leave, "当": _as, "卡": _stuck, "折": _broken,
     "冲": _pungent, "石": _stone, "捋": _stroke, "扇": _done("after_slap", "shan1"),
     "盛": _done("after_ladle", "cheng2"), "扎": _done("after_tie", "za1"),
-    "觉": _sleep, "咽": "yan4", "铺": "pu1", "逮": "dai3",
+    "调": _tune, "待": _stay, "觉": _sleep, "咽": "yan4", "铺": "pu1", "逮": "dai3",
     "脏": "zang1", "的": "de5",
     "都": "dou1", "好": "hao3", "个": "ge4", "吗": "ma5",
     "呢": "ne5", "吧": "ba5", "们": "men5", "过": "guo4",
