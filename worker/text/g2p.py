@@ -17,6 +17,8 @@ _LONGEST_PHRASE: Final = 12
 # Words whose look-ups are kept, most of those in daily use.
 _CACHED: Final = 16_384
 _NAMES: Final = ("nr", "nrt")
+# Parts of speech of words that no rule looks into: names, and what markup made one word.
+_WHOLE: Final = frozenset(("nr", "nrt", "nrfg", "ns", "nt", "nz", "w"))
 
 
 class Lexicon:
@@ -27,7 +29,9 @@ class Lexicon:
         self._alone = {w[0]: w[1:] for w in tables.words("g2p.tsv", "default")}
         phrases = _rows("phrases.tsv")
         self._phrases = {word: tuple(said.split(" ")) for word, said in phrases}
-        self._phrases |= {word: tuple(said.split(" ")) for word, said in _rows("readings.tsv")}
+        own = {word: tuple(said.split(" ")) for word, said in _rows("readings.tsv")}
+        self._phrases |= own
+        self._own = frozenset(own)
         self._usual = frozenset(
             word for row in tables.rows("usual_words.tsv") for word in row[0].split(" ")
         )
@@ -45,9 +49,21 @@ class Lexicon:
         said = self._phrases.get(word)
         if said is None and (word in self._usual or word in self._neutral):
             said = tuple(self.characters.get(c, "") for c in word)
+        if len(word) == 4 and word[0] == word[1] and word[2] == word[3] and word not in self._own:
+            said = self._doubled(word) or said
         if said is None:
             return None
         return self._with_neutral(word, said)
+
+    def _doubled(self, word: str) -> tuple[str, ...] | None:
+        """漂漂亮亮 is read as 漂亮 is, but no syllable of it is neutral."""
+        once = self.reading(word[::2])
+        if once is None:
+            return None
+        first, second = once
+        if second.endswith("5"):
+            second = self.default(word[2])
+        return (first, first, second, second)
 
     def has_phrase(self, word: str) -> bool:
         """Whether `word` is listed because it is not read character by character."""
@@ -58,10 +74,11 @@ class Lexicon:
         return (phrase[:2] for phrase in self._phrases)
 
     def _with_neutral(self, word: str, said: tuple[str, ...]) -> tuple[str, ...]:
-        if len(word) == 2 and word[1] == "得" and word not in self._full_de:
-            return (said[0], "de5")
-        if len(word) == 3 and word[1] == "得":
-            said = (said[0], "de5", said[2])
+        if "得" in word[1:2] and word not in self._own:
+            if len(word) == 2 and word not in self._full_de:
+                return (said[0], "de5")
+            if len(word) == 3:
+                said = (said[0], "de5", said[2])
         if len(word) > 2 and word[:2] in self._inside_neutral:
             said = (said[0], said[1][:-1] + "5", *said[2:])
         if self.ends_neutral(word):
@@ -120,8 +137,15 @@ class Reader:
         found: list[Word] = []
         for word in words:
             text, start, kind, tag = word
-            guessed = 2 <= len(text) <= 3 and kind is WordKind.HANZI
-            if guessed and tag[:1] not in ("n", "w") and not self._is_known(text):
+            guessed = 2 <= len(text) <= 3 and kind is WordKind.HANZI and tag not in _WHOLE
+            if not guessed or self._is_known(text):
+                found.append(word)
+            elif tag[:1] != "n":
+                found += [Word(char, start + i, kind, tag) for i, char in enumerate(text)]
+            elif len(text) == 3 and polyphone_rules.rules(text[0]) and self._is_known(text[1:]):
+                # 扎辫子: a verb and what it is done to, taken for one noun.
+                found += [Word(text[0], start, kind, "v"), Word(text[1:], start + 1, kind, tag)]
+            elif len(text) == 2 and any(map(polyphone_rules.rules, text)):
                 found += [Word(char, start + i, kind, tag) for i, char in enumerate(text)]
             else:
                 found.append(word)
@@ -149,6 +173,10 @@ class Reader:
         else:
             said[start : start + len(text)], places = self._spelled(text, word.tag in _NAMES)
             open_at += [start + at for at in places]
+            if text[-1] == "为" and word.tag == "p":
+                # 能为, 正为: the segmenter knows that a preposition ends them.
+                said[word.end - 1] = "wei4"
+                open_at[:] = [at for at in open_at if at != word.end - 1]
         if word.tag == "m" and text[-1] == "行" and len(text) > 1:
             said[word.end - 1] = polyphone_rules.row(words, i)
         head = self._surnames.head(word) if word.tag[:2] == "nr" else None

@@ -31,6 +31,12 @@ _ORDER_BEFORE: Final = (
     "划",
     "归",
 )
+# Words in which 一 keeps its tone.
+_FIXED_ONE: Final = frozenset(("独一无二", "举一反三", "闻一知十", "同一性", "同一律", "统一体"))
+# Verbs of one syllable that are said twice: 看看书.
+_TWICE: Final = frozenset("看试听聊走坐尝查等吃玩洗跑找问写读学练")
+# Before these 不 is no complement: 殊不知, 毫不犹豫.
+_ADVERBS: Final = frozenset("毫绝并决从永再都也还就要若更且既岂莫无殊好必又才")
 _NAMES: Final = ("nr", "nrt", "nrfg", "nz")
 _ORDER_AFTER: Final = (
     "月",
@@ -47,6 +53,10 @@ _ORDER_AFTER: Final = (
     "年级",
     "区",
     "院",
+    "季度",
+    "期工",
+    "期项",
+    "期建",
 )
 
 
@@ -84,6 +94,8 @@ class Sandhi:
         word = words[i]
         text = word.text
         if len(text) == 1:
+            if text in _TWICE and i + 1 < len(words):
+                self._said_twice(word, words[i + 1], said)
             if text in self._light and i and words[i - 1].kind is WordKind.HANZI:
                 self._neutral_after(words[i - 1], word, said)
             return
@@ -98,6 +110,17 @@ class Sandhi:
             said[last] = neutral(said[last])
         elif text in self._light and i and words[i - 1].kind is WordKind.HANZI:
             self._neutral_after(words[i - 1], word, said)
+
+    def _said_twice(self, word: Word, following: Word, said: list[str]) -> None:
+        """看 and 看书: the second of the two is neutral."""
+        again = following.text[0] == word.text and len(following.text) > 1
+        if (
+            again
+            and word.tag[:1] == "v"
+            and following.tag[:1] == "v"
+            and word.end == following.start
+        ):
+            said[following.start] = neutral(said[following.start])
 
     def _neutral_after(self, before: Word, word: Word, said: list[str]) -> None:
         """Small words that lose their tone behind another: 起来, 里, 上, 过."""
@@ -248,9 +271,13 @@ def _tone_after(spoken: str, at: int, said: list[str]) -> str:
 def _yi(spoken: str, word: Word, at: int, said: list[str]) -> str:
     before, after = spoken[max(0, at - 2) : at], spoken[at + 1 : at + 3]
     idiom = word.text[::2] == "一一" and word.text[1] not in _COUNT_AFTER
+    if word.text in _FIXED_ONE:
+        return "yi1"
     if not idiom and _is_digit_or_order(before, after, word, at):
         return "yi1"
-    if before and after and before[-1] == after[0] and after[0] not in _DIGITS:
+    between = before and after and before[-1] == after[0] and after[0] not in _DIGITS
+    if between and before[0] != "一":
+        # 看一看, but 一步一步.
         return "yi5"
     tone = _tone_after(spoken, at, said)
     if tone == "4":
@@ -270,6 +297,8 @@ def _is_digit_or_order(before: str, after: str, word: Word, at: int) -> bool:
         return True
     if after[0] in _DIGITS and after[0] != "两":
         return True
+    if after[0] in "加减乘除比" and after[1:2] in (*_DIGITS, "十", "两", "百"):
+        return True
     if after[0] == "十" or (after[0] == "点" and after[1:2] in (*_DIGITS, "两")):
         return True
     if before[-1:] == "月" and after[0] in "日号":
@@ -288,12 +317,12 @@ def _names_order(before: str, after: str) -> bool:
 
 def _bu(spoken: str, word: Word, at: int, said: list[str]) -> str:
     before, after = spoken[at - 1 : at], spoken[at + 1 : at + 2]
-    if before and after and before == after and is_hanzi(before):
+    if before and after and before == after and before != "不" and is_hanzi(before):
         return "bu5"
     if after == "了" and word.start == at and before and said[at + 1] == "liao3":
         return "bu5"
     inside = word.start < at < word.end - 1
-    if inside and len(word.text) in (3, 4) and at == word.start + 1 and word.tag[:1] in "vald":
+    if inside and len(word.text) == 3 and word.tag[:1] in "vald" and before not in _ADVERBS:
         return "bu5"
     tone = _tone_after(spoken, at, said)
     return "bu2" if tone == "4" else "bu4"

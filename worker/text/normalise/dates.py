@@ -5,9 +5,10 @@ from typing import Final
 
 from worker.text import tables
 from worker.text.normalise.numbers import cardinal, digits, phone_digits
-from worker.text.normalise.rule import NO_DIGIT, Rule, left, near, right, rule
+from worker.text.normalise.rule import NO_DIGIT, Rule, has_chinese, left, near, right, rule
 
 _DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_FULL: Final = r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})"
 _DASH: Final = r"[~～—–-]{1,2}|至|到"
 _MONTHS: Final = {
     name: i
@@ -23,6 +24,12 @@ def rules() -> tuple[Rule, ...]:
     month = "(?:" + "|".join(_MONTHS) + r")[a-z]{0,6}"
     return (
         rule(
+            "ymd_days",
+            rf"{_FULL} ?[~～—–-] ?([0-9]{{1,2}})[/.]([0-9]{{1,2}})" + NO_DIGIT,
+            _ymd_days,
+        ),
+        rule("ymd_range", rf"{_FULL} ?[~～—–-] ?{_FULL}" + NO_DIGIT, _ymd_range),
+        rule(
             "ymd",
             r"([0-9]{4})(?P<mark>[-/.])([0-9]{1,2})(?P=mark)([0-9]{1,2})(?:日|号)?" + NO_DIGIT,
             _ymd,
@@ -36,16 +43,23 @@ def rules() -> tuple[Rule, ...]:
             r"((?:19|20)[0-9]{2})([-/~])((?:19|20)?[0-9]{2})(?=赛季|财年|学年|年度)",
             _span,
         ),
+        rule("lifetime", r"(?<=[（(])([12][0-9]{3})([~～—–-]{1,2})([12][0-9]{3})(?=[）)])", _span),
         rule("year_span", rf"((?:19|20)[0-9]{{2}})({_DASH})((?:19|20)[0-9]{{2}}){NO_DIGIT}", _span),
         rule("year", r"([0-9]{2,4})(?=年)", _year),
+        rule(
+            "year_list", r"(?:19|20)[0-9]{2}(?=(?:[、和与及](?:19|20)[0-9]{2}){1,8}年)", _digits_of
+        ),
         rule(
             "year_month", r"((?:19|20)[0-9]{2})([-/.])(0[1-9]|1[0-2])(?![-/.]?[0-9])", _year_month
         ),
         rule("slash_month", r"((?:19|20)[0-9]{2})/([1-9]|1[0-2])(?![0-9/.年])", _slash_month),
         rule("decade", r"([0-9]{2})(?=后)", _generation),
+        rule("decades", r"([0-9][05])(?=(?:、|和|与|及)[0-9][05]后)", _digits_of),
+        rule("decade_s", r"((?:1[89][0-9]|20[0-2])0)['’]?s(?![A-Za-z])", _decade_s),
         rule(
             "month_days", rf"([0-9]{{1,2}})月([0-9]{{1,2}})({_DASH})([0-9]{{1,2}})(?=日|号)", _days
         ),
+        rule("dotted_day", r"([1-9]|1[0-2])\.([0-3]?[0-9])(?=[号日](?![线楼]))", _dotted_day),
         rule("months", rf"([0-9]{{1,2}})({_DASH})([0-9]{{1,2}})(?=月)", _pair),
         rule("days", rf"([0-9]{{1,2}})({_DASH})([0-9]{{1,2}})(?=[日号](?!楼|线))", _pair),
         rule("month", r"(0?[1-9]|1[0-2])(?=月)", _plain),
@@ -73,6 +87,18 @@ def _ymd(match: re.Match[str]) -> str | None:
     if said and match.group().endswith("号"):
         return said[:-1] + "号"
     return said
+
+
+def _ymd_range(match: re.Match[str]) -> str | None:
+    first, last = spoken_date(*match.groups()[:3]), spoken_date(*match.groups()[3:])
+    return f"{first}到{last}" if first and last else None
+
+
+def _ymd_days(match: re.Match[str]) -> str | None:
+    """2026/3/8-3/10: the year holds for both."""
+    year, *first = match.groups()[:3]
+    said, last = spoken_date(year, *first), spoken_date(year, *match.groups()[3:])
+    return f"{said}到{last.partition('年')[2]}" if said and last else None
 
 
 def _slashes(match: re.Match[str]) -> str | None:
@@ -139,6 +165,8 @@ def _is_year(match: re.Match[str], number: str) -> bool:
         return False
     if len(number) != 2 or counts or after[1:2] in ("前", "来", "间", "代", "多", "内", "里"):
         return False
+    if match.string.startswith(tables.words("contexts.tsv", "short_year_event"), match.end() + 1):
+        return True
     if (
         number[0] == "0"
         or after[1:2] in ("底", "初", "末")
@@ -174,6 +202,14 @@ def _generation(match: re.Match[str]) -> str | None:
     return digits(number)
 
 
+def _digits_of(match: re.Match[str]) -> str:
+    return digits(match.group())
+
+
+def _decade_s(match: re.Match[str]) -> str | None:
+    return f"{digits(match.group(1))}年代" if has_chinese(match.string) else None
+
+
 def _pair(match: re.Match[str]) -> str | None:
     first, last = int(match.group(1)), int(match.group(3))
     to = "至" if match.group(2) == "至" else "到"
@@ -188,6 +224,13 @@ def _days(match: re.Match[str]) -> str | None:
         return None
     to = "至" if match.group(3) == "至" else "到"
     return f"{cardinal(str(month))}月{cardinal(str(first))}{to}{cardinal(str(last))}"
+
+
+def _dotted_day(match: re.Match[str]) -> str | None:
+    month, day = match.groups()
+    if not 1 <= int(day) <= _DAYS[int(month) - 1]:
+        return None
+    return f"{cardinal(month)}月{cardinal(str(int(day)))}"
 
 
 def _plain(match: re.Match[str]) -> str:

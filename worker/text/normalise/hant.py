@@ -1,11 +1,18 @@
 """Traditional characters to simplified ones, one for one, for look-up and for what is said."""
 
+import re
 from typing import Final
 
 from worker.text import tables
 
 # Characters that both scripts use: what they become depends on the word and on the text's script.
-_SHARED: Final = frozenset("乾著徵瞭藉於夥覆餘薑麼幺阪甯崙彷祇雲後裏里兒麵準蘋鬱鍾")
+_SHARED: Final = frozenset("乾著徵瞭藉夥覆幺阪甯崙彷祇里鍾")
+
+# What 著 follows when it is the particle: 看著, 沿著.
+_VERBS: Final = frozenset(
+    "看听说走站坐躺拿带跟随沿对向朝为接等想笑哭忙穿戴抱背开关睡吃喝活有望睁闭握牵拉推扶靠守陪护照"
+    "指拖低抬含流留住存在味本顺迎冒趁当抓举挂放摆写印画数读唱跳飞游追赶逼催盯瞪瞧急怕爱恨藏"
+)
 
 
 class Simplifier:
@@ -16,12 +23,14 @@ class Simplifier:
         self._table = {ord(k): v for k, v in table.items()}
         self._traditional = frozenset(k for k in table if k not in _SHARED)
         self._kept = tables.words("hant_kept.tsv", "kept")
+        self._writings = re.compile(tables.any_of(w for w in self._kept if "著" in w))
         self._kept_chars = frozenset(c for w in self._kept for c in w if c in table)
 
     def simplify(self, text: str) -> str:
         """`text` in simplified characters, of the same length."""
         if text.isascii():
             return text
+        text = text.replace("甚麼", "什麼")
         if "著" in text:
             text = self._particle(text)
         if self._traditional.isdisjoint(text):
@@ -34,13 +43,14 @@ class Simplifier:
     def _particle(self, text: str) -> str:
         """著 is 着 in traditional text wherever no word of its own holds it: 看著."""
         kept = {
-            at + word.index("著")
-            for word in self._kept
-            if "著" in word
-            for at in (text.find(word),)
-            if at >= 0
+            found.start() + found.group().index("著") for found in self._writings.finditer(text)
         }
-        return "".join("着" if c == "著" and i not in kept else c for i, c in enumerate(text))
+        # Text that has no other traditional character means the particle only behind a verb.
+        plain = self._traditional.isdisjoint(text)
+        return "".join(
+            "着" if c == "著" and i not in kept and (not plain or text[i - 1 : i] in _VERBS) else c
+            for i, c in enumerate(text)
+        )
 
     def _restore(self, text: str, result: list[str]) -> None:
         for word in self._kept:

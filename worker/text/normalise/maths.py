@@ -23,11 +23,15 @@ def rules() -> tuple[Rule, ...]:
         rule("power", rf"({NUMBER}|[A-Za-z])\^\(?(-?[0-9]{{1,4}}|[a-z])\)?", _power),
         rule(
             "superscript",
-            rf"({NUMBER}|(?<![A-Za-z])[A-Za-z]|[)）])([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]{{1,4}})",
+            rf"({NUMBER}|(?<![A-Za-z])[A-Za-z]|[)）])([⁰¹²³⁴⁵⁶⁷⁸⁹⁻]{{1,4}})(?!⁺)",
             _superscript,
         ),
         rule("root", r"√", lambda _: "根号"),
         rule("product", rf"{NUMBER}(?: ?[xX×*] ?{NUMBER}){{1,4}}(?![A-Za-z0-9^²³¹⁰-⁹⁻])", _product),
+        rule("figure", r"[△⊙](?=[A-Z])", lambda m: "三角形" if m.group() == "△" else "圆"),
+        rule("ion", r"(?<=[A-Za-z₀-₉])([²³⁴]?)([⁺⁻])(?![⁰¹²³⁴-⁹])", _ion),
+        rule("unequal", r" ?!= ?", _unequal),
+        rule("tends", r" ?→ ?(?=[-+]?[∞0-9])", _tends),
         rule("operator", r" ?[+−*×÷/-] ?", _operator),
         rule("minus", rf"([-−])({NUMBER})", _minus),
         rule("plus_minus", rf"±({NUMBER})", _plus_minus),
@@ -65,6 +69,22 @@ def _superscript(match: re.Match[str]) -> str:
 
 def _product(match: re.Match[str]) -> str:
     return "乘".join(decimal(part) for part in re.split(r" ?[xX×*] ?", match.group()))
+
+
+def _ion(match: re.Match[str]) -> str:
+    """The charge of an ion: Ca²⁺, Cl⁻."""
+    count = match.group(1).translate(_SUPERSCRIPT)
+    return (cardinal(count) if count else "") + ("正" if match.group(2) == "⁺" else "负")
+
+
+def _unequal(match: re.Match[str]) -> str | None:
+    if near(match).isdigit():
+        return "的阶乘等于"
+    return "不等于" if _operand(near(match)) else None
+
+
+def _tends(match: re.Match[str]) -> str | None:
+    return "趋于" if near(match).isascii() and near(match).isalpha() else None
 
 
 def _in_formula(match: re.Match[str]) -> bool:
@@ -109,9 +129,11 @@ def _minus(match: re.Match[str]) -> str | None:
     before = near(match)
     if before.isalnum() and before.isascii():
         return None
-    if re.match(r"[\u4e00-\u9fff）)]", before) and not _negative_context(match):
+    floor = match.string.startswith(("层", "楼"), match.end())
+    if re.match(r"[\u4e00-\u9fff）)]", before) and not floor and not _negative_context(match):
         # 歼-20, 东风-41: the dash joins a name and its number.
-        return f" {decimal(match.group(2))}"
+        joined = left(match).endswith(tables.words("contexts.tsv", "joined_before"))
+        return f"{'' if joined else ' '}{decimal(match.group(2))}"
     cold = match.string.startswith("度", match.end())
     return ("零下" if cold else "负") + decimal(match.group(2))
 

@@ -4,7 +4,7 @@ import re
 from decimal import Decimal
 
 from worker.text import tables
-from worker.text.normalise.numbers import cardinal, counted, decimal, digits
+from worker.text.normalise.numbers import cardinal, counted, decimal, digits, ordinal
 from worker.text.normalise.rule import INTEGER, NUMBER, Rule, left, near, right, rule
 
 
@@ -16,7 +16,7 @@ def rules() -> tuple[Rule, ...]:
     per = tables.any_of(tables.mapping("unit_denominators.tsv"))
     sep = r" ?(?:[~～—–]{1,2}|-) ?"
     measure = tables.any_of(tables.words("measures.tsv", "measure"))
-    ordinal = tables.any_of(tables.words("measures.tsv", "ordinal"))
+    named = tables.any_of(tables.words("measures.tsv", "ordinal"))
     return (
         rule(
             "unit_range",
@@ -34,9 +34,10 @@ def rules() -> tuple[Rule, ...]:
         rule("sign", rf"{signs}", _sign),
         rule("scaled", rf"({unit})(?:/({per})(?![A-Za-z]))?", _scaled),
         rule("more_than", rf"({INTEGER})\+(?={measure})", _more_than),
-        rule("house", r"([0-9]{1,4})#(?=楼|栋|幢|机|线|门|车|炉)", _house),
+        rule("house", r"([0-9]{1,4})#(?=楼|栋|幢|机|线|门|车|炉|汽油|柴油|油|泊位)", _house),
+        rule("rooms", r"([0-9])(?=室[0-9一二两三四][厅卫])", lambda m: counted(m.group(1))),
         rule("hundredths", r"(?<=[米秒])([0-9]{2})(?![0-9.])", _hundredths),
-        rule("ordinal", rf"([0-9]{{1,4}})(?={ordinal}(?![位]))", _ordinal),
+        rule("ordinal", rf"([0-9]{{1,4}})(?={named}(?![位]))", _ordinal),
         rule("measure", rf"({INTEGER})(?=(?:多|余|来)?{measure})", _measure),
     )
 
@@ -81,10 +82,14 @@ def refuses(match: re.Match[str], unit: str, number: str, *, spaced: bool) -> bo
         return True
     if after.isdigit() or (after == "-" and len(unit) == 1):
         return True
+    if unit in ("g", "m") and right(match).startswith(("内存", "显存", "硬盘", "流量", "运存")):
+        return True
     if unit == "K":
         return True
     if unit in ("A", "N", "F", "J") and "." not in number:
-        return not left(match).endswith(("电流", "为", "约", "达", "力", "电容", "能量", "是", "="))
+        return not left(match).endswith(
+            ("V", "电流", "为", "约", "达", "力", "电容", "能量", "是", "=")
+        )
     return unit in ("k", "w") and spaced
 
 
@@ -177,14 +182,20 @@ def _ordinal(match: re.Match[str]) -> str | None:
         return None
     if after.startswith("层") and number == "2" and before != "第":
         return None
-    return cardinal(number)
+    return ordinal(number)
 
 
 def _measure(match: re.Match[str]) -> str | None:
     number, before = match.group(1), near(match)
-    if before == "第" or (before.isascii() and before.isalpha()):
+    if before.isascii() and before.isalpha():
         return None
+    if before == "第":
+        return ordinal(number)
+    if right(match, 2) == "折" and re.fullmatch("[1-9][1-9]", number):
+        return digits(number)
     # 二 stays before the weight 两, which sounds the same as the number, and in 二分之一.
-    if right(match).startswith(("两", "分之")):
+    if right(match).startswith(
+        ("两", "分之", "次元", "次方", "次函数", "次曲线", "次型", "次项", "级")
+    ):
         return decimal(number)
     return decimal(number) if before in (".", "点", "分") and match.start() > 1 else counted(number)

@@ -33,6 +33,7 @@ def rules() -> tuple[Rule, ...]:
         ),
         rule("sign_first", rf"(-?)({sign}) ?(-?)({NUMBER}){_SCALE}", _sign_first),
         rule("code_last", rf"(-?)({NUMBER}){_SCALE} ?({code})(?![A-Za-z0-9])", _code_last),
+        rule("yuan", r"([0-9]{1,12}\.(?:[0-9]0|00?))(?=元(?![角素旦]))", _yuan),
         rule("per", rf"/({per})(?![A-Za-z0-9])", _per_unit),
         rule(
             "per_number",
@@ -78,10 +79,17 @@ def _code_last(match: re.Match[str]) -> str:
     return ("负" if minus else "") + amount(number, scale, tables.mapping("currencies.tsv")[code])
 
 
+def _yuan(match: re.Match[str]) -> str:
+    said = numbers.money(match.group(1))
+    return "两" if said == "二" else said
+
+
 def _per_unit(match: re.Match[str]) -> str | None:
     """A rate after an amount in words: 20元/人, 3万元/㎡."""
     before = match.string[max(0, match.start() - 12) : match.start()]
-    if not re.search(r"[0-9][^0-9]{0,6}[\u4e00-\u9fff℃]$|[¥$€£][0-9.,]+$", before):
+    if not re.search(
+        r"[0-9][^0-9]{0,6}[\u4e00-\u9fff℃]$|[¥$€£][0-9.,]+$|\^[0-9-]+$|[⁰¹²³⁴-⁹]$", before
+    ):
         return None
     return f"每{tables.mapping('unit_denominators.tsv')[match.group(1)]}"
 

@@ -97,6 +97,15 @@ def _digit(digit: str, place: int, *, first: bool, last: bool) -> str:
     return DIGITS[int(digit)]
 
 
+def ordinal(number: str) -> str:
+    """`number` as it names a place in an order: 二 before 百 and 千 too.
+
+    >>> ordinal("200"), ordinal("2012")
+    ('二百', '二千零一十二')
+    """
+    return cardinal(number).replace("两", "二")
+
+
 def decimal(number: str) -> str:
     """`number` with at most one dot and thousands commas, as a quantity.
 

@@ -5,10 +5,14 @@ from typing import Final
 
 from worker.text import tables
 from worker.text.characters import HANZI
-from worker.text.normalise.numbers import cardinal, counted, decimal, digits
+from worker.text.normalise.numbers import cardinal, counted, decimal, digits, ordinal
 from worker.text.normalise.rule import NUMBER, Rule, has_chinese, left, near, right, rule
 
+_SCORE: Final = r"[0-9]{1,3}[-–—][0-9]{1,3}"
 _SEP: Final = r" ?[~～—–-]{1,2} ?"
+# Measure words that number rather than count: 2～3级.
+_ORDERED: Final = ("级", "等", "期", "线", "环", "号", "楼")
+_ATTACHED: Final = tuple("0123456789.-/+=×")
 _LEFT_OF_TILDE: Final = re.compile(
     "[一二三四五六日天月号年时点分秒度岁楼级代季万亿千百个人岁米斤克%％元℃]$"
 )
@@ -21,10 +25,17 @@ def rules() -> tuple[Rule, ...]:
     )
     return (
         rule(
+            "ordinals",
+            r"(?<=第)[0-9]{1,4}(?: ?[、和及与至到~～—–-] ?[0-9]{1,4}){1,6}(?![0-9.])",
+            _ordinals,
+        ),
+        rule("teens", r"1([1-8])、1([2-9])(?=岁)", _teens),
+        rule(
             "numbers_with_unit",
             rf"({NUMBER})({unit}?){_SEP}({NUMBER})(?=(?:多|余)?{unit})",
             _with_unit,
         ),
+        rule("scores", rf"{_SCORE}(?:(?:[、，,] ?| )(?:{_SCORE})){{1,6}}(?![0-9.-])", _scores),
         rule("numbers", rf"({NUMBER}){_SEP}({NUMBER})(?![0-9.-])", _plain),
         rule("or", rf"([1-9]?[1-9])、([1-9])(?={unit})", _or),
         rule("letters", r"([A-Z])[~～—–-]([A-Z])(?![A-Za-z0-9-])", _letters),
@@ -32,11 +43,24 @@ def rules() -> tuple[Rule, ...]:
     )
 
 
+def _ordinals(match: re.Match[str]) -> str:
+    """第1、2节, 第3-5章: every number of the list names."""
+    said = re.sub("[0-9]+", lambda m: ordinal(m.group()), match.group())
+    return re.sub(" ?[~～—–-] ?", "到", said)
+
+
+def _teens(match: re.Match[str]) -> str | None:
+    first, last = match.groups()
+    if int(last) != int(first) + 1:
+        return None
+    return f"{cardinal('1' + first)}{cardinal(last)}"
+
+
 def _ends(match: re.Match[str], first: str, last: str) -> tuple[str, str]:
     """Both ends said; before a measure word a lone 2 is 两."""
     measured = right(match).startswith(tables.words("measures.tsv", "measure"))
     named = right(match).startswith(tables.words("measures.tsv", "ordinal")) and not measured
-    if named or not measured:
+    if named or not measured or right(match).startswith(_ORDERED):
         return decimal(first), decimal(last)
     return counted(first), counted(last)
 
@@ -55,9 +79,21 @@ def _with_unit(match: re.Match[str]) -> str | None:
     return f"{low}{unit}到{high}"
 
 
+def _scores(match: re.Match[str]) -> str | None:
+    """Several pairs in a row of which one can be no range: 11-9、8-11、11-7."""
+    pairs = [tuple(map(int, pair)) for pair in re.findall("([0-9]+)[-–—]([0-9]+)", match.group())]
+    falls = any(first > last for first, last in pairs)
+    if not (falls or left(match).endswith(("局", "盘", "比分"))) or near(match) in _ATTACHED:
+        return None
+    said = (f"{cardinal(str(first))}比{cardinal(str(last))}" for first, last in pairs)
+    return "、".join(said)
+
+
 def _plain(match: re.Match[str]) -> str | None:
     first, last = match.groups()
-    if re.search(r"[=＝+×÷*/^]", match.string[max(0, match.start() - 3) : match.end() + 4]):
+    if re.search(r"[-–—−]", match.group()) and re.search(
+        r"[=＝+×÷*/^]", match.string[max(0, match.start() - 3) : match.end() + 4]
+    ):
         return None
     if near(match).isascii() and near(match).isalpha():
         return None
@@ -67,7 +103,8 @@ def _plain(match: re.Match[str]) -> str | None:
     if score or float(first.replace(",", "")) >= float(last.replace(",", "")):
         if left(match).endswith("满"):
             return f"{decimal(first)}减{decimal(last)}"
-        beside = has_chinese(near(match) + right(match, 1))
+        framed = near(match) in "(（" and re.match("[)）](?![-+×÷*/=^])", right(match))
+        beside = framed or has_chinese(near(match) + right(match, 1))
         return f"{decimal(first)}{'比' if score or beside else '减'}{decimal(last)}"
     return f"{decimal(first)}到{decimal(last)}"
 

@@ -18,6 +18,7 @@ def rules() -> tuple[Rule, ...]:
     sep = r" ?(?:[~～—–]{1,2}|-) ?"
     return (
         rule("percent_range", rf"(-?)({NUMBER}) ?([%‰‱])?{sep}(-?)({NUMBER}) ?([%‰‱])", _range),
+        rule("old_percent", r"([0-9]{1,6})·([0-9]{1,4})([%‰])", _old_percent),
         rule("percent", rf"([-+±]?)({NUMBER}) ?([%‰‱])", _percent),
         rule("vulgar", rf"([0-9]{{0,6}})([{''.join(_VULGAR)}])", _vulgar),
         rule("mixed", r"([0-9]{1,4}) ([0-9]{1,3})/([0-9]{1,4})(?![0-9/.])", _mixed),
@@ -42,6 +43,12 @@ def _percent(match: re.Match[str]) -> str | None:
     if sign and near(match).isalnum() and near(match).isascii():
         return None
     return percent(sign, number, mark)
+
+
+def _old_percent(match: re.Match[str]) -> str:
+    """A raised point, as newspapers once printed decimals: 6·1%."""
+    whole, fraction, mark = match.groups()
+    return percent("", f"{whole}.{fraction}", mark)
 
 
 def _range(match: re.Match[str]) -> str:

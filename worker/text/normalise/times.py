@@ -58,7 +58,10 @@ def _half_day(hour: int, half: str | None) -> str:
 
 
 def _is_score(match: re.Match[str]) -> bool:
-    before, after = left(match), right(match)
+    # The scores of several games follow one another: 21:19、21:17击败.
+    after = re.sub("^(?:[、，,和] ?[0-9]{1,3}[:：][0-9]{1,3}){1,6}", "", right(match, 40))
+    before = re.sub("(?:[0-9]{1,3}[:：][0-9]{1,3}[、，,和]){1,6}$", "", left(match, 40))
+    before, after = before.rstrip(" ：:是为#"), after[:8].lstrip()
     if before.endswith(tables.words("contexts.tsv", "ratio_before")):
         return True
     ends = (
