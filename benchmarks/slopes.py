@@ -9,9 +9,10 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 N_BLOCKS = 15
-# Student's t, two-sided 95 %, for 13 degrees of freedom and, where there are fewer blocks, for fewer.
+# Student's t, two-sided 95 %, by degrees of freedom: two fewer than there are blocks.
 T_95 = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26,
         10: 2.23, 11: 2.20, 12: 2.18, 13: 2.16}  # fmt: skip
 HOUR_S = 3600.0
@@ -59,7 +60,7 @@ def blocks(points: Sequence[Point], n_blocks: int = N_BLOCKS) -> list[Point]:
     """The points' means in up to so many groups of neighbours."""
     n = min(n_blocks, len(points))
     edges = [round(i * len(points) / n) for i in range(n + 1)]
-    groups = [points[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    groups = [points[a:b] for a, b in pairwise(edges)]
     return [
         (statistics.fmean(at for at, _ in group), statistics.fmean(value for _, value in group))
         for group in groups

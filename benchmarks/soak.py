@@ -33,7 +33,7 @@ WORKERS = 2
 CLIENTS = 24
 TENANTS = ("one", "two")
 REFUSED_HOOKS = 7  # one message in so many is refused at its first try
-# What garbage is deleted twice waits this long for the second time; before that, more comes than goes.
+# Objects of a removed job are deleted once more so much later: until then more waits every minute.
 SECOND_PASS_MINUTES = 15
 ENV = {
     "TTSFARM_VOICES": "espeak,fake",
@@ -70,7 +70,7 @@ class _Counting(list[tuple[dict[str, str], bytes]]):
         super().__init__()
         self._n = 0
 
-    def append(self, item: tuple[dict[str, str], bytes]) -> None:
+    def append(self, _item: tuple[dict[str, str], bytes]) -> None:
         self._n += 1
 
     def __len__(self) -> int:

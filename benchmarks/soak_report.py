@@ -75,10 +75,12 @@ def markdown(found: Findings) -> str:
         f"`make soak MINUTES={found.minutes:g}`: the farm took {found.capacity:.2f} calls of the "
         f"mix a second as fast as it could, then got {found.rate:.2f} a second for "
         f"{found.warm_up:g} minutes of warm-up and {found.minutes:g} minutes that count. "
-        f"{total} calls went to their end, {sum(found.put_off.values())} were put off with a 429 or "
-        f"503, {len(found.wrong)} went wrong, {len(found.restarts)} processes ended by themselves.\n"
-        "\nThe slope is the line through the samples after the warm-up, an hour; with 95 % the true "
-        "one lies within the error. `grows`: the whole of that is over the bound. `unsure`: a part.\n"
+        f"{total} calls went to their end, {sum(found.put_off.values())} were put off with a 429 "
+        f"or 503, {len(found.wrong)} went wrong, {len(found.restarts)} processes ended by "
+        "themselves.\n"
+        "\nThe slope is that of the line through the samples after the warm-up, an hour; with 95 % "
+        "the true one lies within the error. `grows`: all of that is over the bound; `unsure`: a "
+        "part of it.\n"
     )
     rows = [
         (

@@ -78,8 +78,8 @@ def ask(
     with tempfile.TemporaryDirectory() as folder:
         listed = Path(folder) / "locked.txt"
         listed.write_text("".join(f"{name}=={version}\n" for name, version in packages), "utf-8")
-        command = [*tool, "--no-deps", "--disable-pip", "--progress-spinner", "off",
-                   "--vulnerability-service", service, "--format", "json", "-r", str(listed)]  # fmt: skip
+        command = [*tool, "--no-deps", "--disable-pip", "--progress-spinner", "off"]
+        command += ["--vulnerability-service", service, "--format", "json", "-r", str(listed)]
         try:
             done = subprocess.run(
                 command, capture_output=True, text=True, check=False, timeout=TIMEOUT_S
@@ -94,7 +94,7 @@ def ask(
 
 
 def installed_tool() -> Path:
-    """pip-audit in its own environment, made at the first use. Raises `OSError` where it can not."""
+    """pip-audit in its own environment, made at its first use; `OSError` if it can not be."""
     tool = PLACE / "bin" / "pip-audit"
     if not tool.exists():
         venv.create(PLACE, with_pip=True)

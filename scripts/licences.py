@@ -19,8 +19,24 @@ ITSELF = "its metadata"
 # Licences that ask for no more than that they are named. "BSD" is one of that family; the package
 # does not say which.
 FREE = frozenset(
-    "0BSD AFL-2.1 Apache-2.0 BSD BSD-2-Clause BSD-3-Clause BSL-1.0 CC0-1.0 CNRI-Python ISC MIT MIT-0 "
-    "MIT-CMU PSF-2.0 Unlicense Zlib".split()
+    (
+        "0BSD",
+        "AFL-2.1",
+        "Apache-2.0",
+        "BSD",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "BSL-1.0",
+        "CC0-1.0",
+        "CNRI-Python",
+        "ISC",
+        "MIT",
+        "MIT-0",
+        "MIT-CMU",
+        "PSF-2.0",
+        "Unlicense",
+        "Zlib",
+    )
 )
 EXCEPTION = " WITH LLVM-exception"  # it only adds permissions
 # What packages write, by what is meant.
@@ -81,7 +97,7 @@ def installed() -> dict[str, str]:
 def read_table() -> dict[str, Licence]:
     """The licences as they are written down, by package."""
     lines = TABLE.read_text("utf-8").splitlines()
-    rows = [(line.split("\t") + [""])[:4] for line in lines if line and not line.startswith("#")]
+    rows = [[*line.split("\t"), ""][:4] for line in lines if line and not line.startswith("#")]
     return {
         package: Licence(package=package, expression=said, source=source, why=why)
         for package, said, source, why in rows

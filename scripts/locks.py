@@ -40,9 +40,9 @@ def lock_names() -> list[str]:
     return sorted(path.stem for path in REQUIREMENTS.glob("*.txt"))
 
 
-def read_lock(name: str) -> list[Locked]:
+def read_lock(name: str, folder: Path = REQUIREMENTS) -> list[Locked]:
     """The packages of `requirements/<name>.txt`. Raises `ValueError` for a line that pins none."""
-    return list(_read((REQUIREMENTS / f"{name}.txt").read_text("utf-8"), name))
+    return list(_read((folder / f"{name}.txt").read_text("utf-8"), name))
 
 
 def _read(text: str, name: str) -> Iterator[Locked]:

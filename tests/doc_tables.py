@@ -15,13 +15,13 @@ from api.app import create_app
 from api.metrics import ApiMetrics, FarmCollector
 from api.openapi import PLACEHOLDER, described_routes
 from api.waiting import WaitSlots
+from scripts.licences import read_table
+from scripts.locks import everything
 from shared.cache import CacheStore
 from shared.connection import Scripts, connect
 from shared.deliveries import DeliveryStore
 from shared.errors import FarmError, RequestError, all_errors
 from shared.presence import PresenceStore
-from scripts.licences import read_table
-from scripts.locks import everything
 from shared.settings import Settings
 from worker.metrics import WorkerMetrics
 
