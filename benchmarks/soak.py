@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.client import HTTPException
+from itertools import count
 from pathlib import Path
 
 from benchmarks.soak_load import MIX, Client, PutOff, Unexpected
@@ -167,6 +168,7 @@ def start(farm: Farm) -> list[str]:
 def sample(watch: Watch, every_s: float, stop: threading.Event, path: Path) -> None:
     """Write a line of figures every so often until told to stop."""
     started_s = time.monotonic()
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as lines:
         while not stop.wait(every_s):
             figures = {"s": round(time.monotonic() - started_s, 1), **watch.sample()}
@@ -182,15 +184,17 @@ def read_samples(path: Path, from_s: float) -> list[dict[str, float]]:
 def soak(farm: Farm, receiver: ForgetfulReceiver, options: argparse.Namespace) -> Findings:
     keys = start(farm)
 
+    turn = count()  # no two clients of a run say the same
+
     def make_client(number: int) -> Client:
-        seed = options.seed * 1000 + number + random.randrange(10**9) * 1000
         return Client(port=farm.api_port, key=keys[number % len(keys)], hook=receiver.url,
-                      random=random.Random(seed))  # fmt: skip
+                      random=random.Random(f"{options.seed} {next(turn)}"))  # fmt: skip
 
     load = Load(make_client)
     load.run(options.capacity_s / 4, None)  # what is loaded at its first use is loaded
     capacity = load.run(options.capacity_s, None)
     sys.stdout.write(f"{capacity:.2f} calls a second; the load is {options.share:.0%} of that\n")
+    sys.stdout.flush()
     redis = connect(farm.redis.url)
     pids = {name: child.pid for name, child in farm.children.items()}
     pids["redis"] = farm.redis.process.pid  # type: ignore[union-attr]
@@ -220,7 +224,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--share", type=float, default=0.8, help="of the capacity")
     parser.add_argument("--every-s", type=float, default=10, help="between samples")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--samples", type=Path, default=Path("soak-samples.jsonl"))
+    parser.add_argument("--samples", type=Path, default=Path("var/soak.jsonl"))
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     return parser.parse_args(arguments)
 

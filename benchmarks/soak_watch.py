@@ -18,17 +18,19 @@ MB = 1 << 20
 ALONE = "redis"  # its children write the append-only file anew, and end
 TICKS = 22  # place of the start time in /proc/<pid>/stat, counted from 1
 
+# What a leak would be of is far more: a key, a file or 10 kB a call is thousands, or tens of MB, an
+# hour. What is less than this hides in the noise of half an hour.
 BOUNDS = {
-    "PSS MB": Bound(per_hour=8.0, share=0.05),
-    "RSS MB": Bound(per_hour=8.0, share=0.05),
-    "open files": Bound(per_hour=6.0, share=0.05),
-    "threads": Bound(per_hour=4.0, share=0.05),
-    "connections": Bound(per_hour=4.0, share=0.05),
-    "memory MB": Bound(per_hour=4.0, share=0.05),
-    "keys": Bound(per_hour=100.0, share=0.05),
-    "garbage": Bound(per_hour=100.0, share=0.05),
-    "files": Bound(per_hour=100.0, share=0.05),
-    "size MB": Bound(per_hour=4.0, share=0.05),
+    "PSS MB": Bound(per_hour=12.0),
+    "RSS MB": Bound(per_hour=12.0),
+    "open files": Bound(per_hour=20.0),
+    "threads": Bound(per_hour=10.0),
+    "connections": Bound(per_hour=4.0),
+    "memory MB": Bound(per_hour=4.0),
+    "keys": Bound(per_hour=600.0),
+    "garbage": Bound(per_hour=600.0),
+    "files": Bound(per_hour=600.0),
+    "size MB": Bound(per_hour=20.0),
 }
 
 
