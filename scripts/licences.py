@@ -140,7 +140,11 @@ def faults(known: dict[str, Licence]) -> list[str]:
 
 def main() -> int:
     known = read_table()
-    found = found_licences(known)
+    try:
+        found = found_licences(known)
+    except KeyError as error:
+        print(error.args[0], file=sys.stderr)
+        return 1
     head = "\n".join(line for line in TABLE.read_text("utf-8").splitlines() if line.startswith("#"))
     rows = [
         "\t".join((one.package, one.expression, one.source, one.why)).rstrip()
