@@ -31,7 +31,8 @@ from tests.e2e.conftest import Farm, farm_maker
 from tests.e2e.receiver import Receiver
 
 WORKERS = 2
-CLIENTS = 24
+# So many calls are under way at most: where the machine slows down, so does the load.
+CLIENTS = 10
 TENANTS = ("one", "two")
 REFUSED_HOOKS = 7  # one message in so many is refused at its first try
 # Objects of a removed job are deleted once more so much later: until then more waits every minute.
@@ -212,7 +213,7 @@ def soak(farm: Farm, receiver: ForgetfulReceiver, options: argparse.Namespace) -
         minutes=options.minutes, warm_up=options.warm_up, capacity=capacity, rate=rate,
         done=dict(load.done), put_off=dict(load.put_off), wrong=load.wrong,
         restarts=watch.restarts, keys=kinds_of_keys(redis, PREFIX),
-        figures=judge(read_samples(options.samples, options.warm_up * 60)),
+        figures=judge(read_samples(options.samples, options.warm_up * 60)), note=options.note,
     )  # fmt: skip
 
 
@@ -224,6 +225,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--share", type=float, default=0.8, help="of the capacity")
     parser.add_argument("--every-s", type=float, default=10, help="between samples")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--note", default="", help="what a reader of the results should know")
     parser.add_argument("--samples", type=Path, default=Path("var/soak.jsonl"))
     parser.add_argument("--results", type=Path, default=Path(__file__).parent / "results")
     return parser.parse_args(arguments)

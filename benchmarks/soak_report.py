@@ -40,6 +40,7 @@ class Findings:
     restarts: list[str]
     keys: dict[str, int]
     figures: list[Figure]
+    note: str = ""  # what one should know who reads it
 
     @property
     def growing(self) -> list[Figure]:
@@ -82,6 +83,8 @@ def markdown(found: Findings) -> str:
         "the true one lies within the error. `grows`: all of that is over the bound; `unsure`: a "
         "part of it.\n"
     )
+    if found.note:
+        head += f"\n{found.note}\n"
     rows = [
         (
             one.name,
