@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+# How long `make soak` measures, after its warm-up.
+MINUTES ?= 30
 # For tests and checks alone; a build for the CPU is enough. `make up` needs none.
 TORCH  ?= torch==2.13.0
 
@@ -12,7 +14,8 @@ PIP_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 COMPILE = $(PIP_COMPILE) --extra worker --extra embedded
 
-.PHONY: help up test check fmt bench bench-scale bench-engine bench-text lock lock-images wheels clean
+.PHONY: help up test check fmt bench bench-scale bench-engine bench-text soak lock lock-images licences sbom \
+	audit wheels clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +48,9 @@ bench-engine: $(DEV) ## Measure the Sambert-HifiGAN engine on voices made by scr
 bench-text: $(DEV) ## Measure the text frontend beside the open libraries that are installed
 	$(BIN)/python -m benchmarks.text $(ARGS)
 
+soak: $(DEV) ## Load a farm for a while and tell what grows; make soak MINUTES=30
+	$(BIN)/python -m benchmarks.soak --minutes $(MINUTES) $(ARGS)
+
 lock: $(DEV) ## Choose the newest allowed versions again and write requirements/*.txt
 	$(COMPILE) --upgrade -o requirements/farm.txt pyproject.toml requirements/build.in
 	echo "$(TORCH)" > $(VENV)/torch.in
@@ -59,6 +65,17 @@ lock-images: $(DEV) ## Write what the images are made of, from the versions of t
 	$(PIP_COMPILE) -c requirements/farm.txt --extra worker -o requirements/worker.txt pyproject.toml
 	$(PIP_COMPILE) -c requirements/dev.txt -c $(VENV)/torch.in --no-emit-package torch \
 	  --extra worker --extra sambert --extra int8 --extra hub -o requirements/sambert.txt pyproject.toml
+	$(MAKE) licences sbom
+
+licences: $(DEV) ## Write the licences of all that is locked, and the page of them
+	$(BIN)/python -m scripts.licences
+	$(BIN)/python -m tests.doc_tables
+
+sbom: $(DEV) ## Write what the images are made of as CycloneDX, into deploy/sbom
+	$(BIN)/python -m scripts.sbom
+
+audit: $(DEV) ## Ask for known faults of all that is locked; says so where nobody can be asked
+	$(BIN)/python -m scripts.audit
 
 wheels: $(DEV) ## Check that every locked package has a wheel for Linux on arm64 and amd64
 	$(BIN)/python scripts/check_wheels.py

@@ -114,6 +114,9 @@ class Guard:
         if endpoint is None or endpoint in self._public or request.method == "OPTIONS":
             return
         caller = self._caller()
+        if caller.requests_per_minute:  # before anything is refused: a refusal is work as well
+            key = caller.subjects[-1].name
+            note_quotas([self._limits.take_request(key, caller.requests_per_minute)])
         operation = operation_of(current_app.view_functions[endpoint])
         scope = operation.scope if operation else None
         if scope is None or scope not in caller.scopes:
@@ -122,9 +125,6 @@ class Guard:
                 scope=scope,
             )
         g.caller = caller
-        if caller.requests_per_minute:
-            key = caller.subjects[-1].name
-            note_quotas([self._limits.take_request(key, caller.requests_per_minute)])
 
     def _caller(self) -> Caller:
         if self._settings.auth == "none":
@@ -146,7 +146,7 @@ class Guard:
         if self._tokens is None:
             return self._by_key(given)
         claims = self._tokens.verify(given)
-        named = hashlib.sha256(f"{claims.tenant}|{claims.subject}".encode()).hexdigest()[:12]
+        named = hashlib.sha256(f"{claims.tenant}|{claims.subject}".encode()).hexdigest()[:32]
         caller = Caller(tenant=claims.tenant, scopes=claims.scopes, key_id=f"jwt-{named}")
         return self._limited(caller)
 

@@ -32,6 +32,8 @@ RUN groupadd --gid 10001 ttsfarm \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin ttsfarm \
  && install -d -o 10001 -g 10001 /secrets/redis /secrets/farm /secrets/store /secrets/grafana
 COPY --from=build /opt/ttsfarm /opt/ttsfarm
+# What it is made of, as CycloneDX.
+COPY deploy/sbom/api.cdx.json /usr/share/ttsfarm/sbom.cdx.json
 COPY --chmod=755 deploy/secrets.sh /usr/local/bin/ttsfarm-secrets
 ENV PATH=/opt/ttsfarm/bin:$PATH \
     PYTHONUNBUFFERED=1 \

@@ -77,12 +77,15 @@ FROM base AS sambert
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 ARG MODEL=""
+ARG TORCH=cpu
 LABEL org.opencontainers.image.title="ttsfarm worker, sambert" \
       org.opencontainers.image.description="Speaks with ModelScope's Sambert-HifiGAN voices for a ttsfarm" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build-sambert /opt/ttsfarm /opt/ttsfarm
+# What it is made of, as CycloneDX: one for each build of torch.
+COPY deploy/sbom/sambert-${TORCH}.cdx.json /usr/share/ttsfarm/sbom.cdx.json
 COPY --from=model --chown=10001:10001 /models /models
 ENV TTSFARM_VOICES=sambert \
     TTSFARM_MODELS=${MODEL:+/models/${MODEL}}
@@ -96,4 +99,6 @@ LABEL org.opencontainers.image.title="ttsfarm worker, espeak" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build-espeak /opt/ttsfarm /opt/ttsfarm
+# What it is made of, as CycloneDX.
+COPY deploy/sbom/worker.cdx.json /usr/share/ttsfarm/sbom.cdx.json
 ENV TTSFARM_VOICES=espeak

@@ -84,6 +84,7 @@ class Schedule:
             delays_s=tuple(float(delay) for delay in delays if delay.strip()),
             lease_s=settings.webhook_timeout_s + LEASE_MARGIN_S,
             host_limit=settings.webhook_host_limit,
+            keep_s=settings.webhook_retention_s,
         )
 
     def delay_s(self, round_attempts: int, jitter: float) -> float | None:

@@ -248,6 +248,12 @@ class Settings(BaseSettings):
         default="",
         description="Networks and hosts webhooks may reach although private, comma-separated",
     )
+    webhook_retention_s: int = Field(
+        default=604_800,
+        ge=60,
+        le=604_800,
+        description="How long the record of a delivered or dead message is kept",
+    )
     webhook_host_limit: int = Field(
         default=4, ge=1, description="Deliveries under way at once to one receiver"
     )

@@ -15,6 +15,8 @@ from api.app import create_app
 from api.metrics import ApiMetrics, FarmCollector
 from api.openapi import PLACEHOLDER, described_routes
 from api.waiting import WaitSlots
+from scripts.licences import read_table
+from scripts.locks import everything
 from shared.cache import CacheStore
 from shared.connection import Scripts, connect
 from shared.deliveries import DeliveryStore
@@ -106,7 +108,22 @@ def _collected(registry: CollectorRegistry) -> list[Metric]:
     return list(registry.collect())
 
 
+def licences_table() -> str:
+    known, rows = read_table(), []
+    for package, versions in everything().items():
+        locks = ", ".join(sorted(set().union(*versions.values())))
+        rows.append((package, ", ".join(sorted(versions)), known[package].expression, locks))
+    return table(("package", "version", "licence", "locks"), rows)
+
+
+def conditions_table() -> str:
+    rows = [(one.package, one.expression, one.why) for one in read_table().values() if one.why]
+    return table(("package", "licence", "why it is all right"), rows)
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "licences": licences_table,
+    "conditions": conditions_table,
     "settings": settings_table,
     "routes": routes_table,
     "errors": errors_table,

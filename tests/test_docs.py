@@ -134,3 +134,35 @@ def test_every_directive_of_the_fake_engine_is_described() -> None:
     described = set(re.findall(r"\[\[(\w+)", page))
     assert described == set(re.findall(r"\[\[(\w+)", fake.__doc__ or ""))
     assert all(name in page for name in fake.VOICES)
+
+
+NAMED = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+PROMISES = DOCS / "security.md"
+
+
+def missing_tests(text: str) -> list[str]:
+    """The tests that a page names and that are not there."""
+    root = DOCS.parent
+    return [
+        f"{file}::{name}"
+        for file, name in NAMED.findall(text)
+        if not (root / file).is_file() or f"def {name}(" not in (root / file).read_text("utf-8")
+    ]
+
+
+def test_every_test_that_holds_a_promise_is_there() -> None:
+    text = PROMISES.read_text("utf-8")
+    assert len(NAMED.findall(text)) == text.count("`tests/") > 50
+    assert missing_tests(text) == []
+    assert missing_tests("`tests/test_docs.py::test_of_nothing` `tests/no.py::test_a`") == [
+        "tests/test_docs.py::test_of_nothing",
+        "tests/no.py::test_a",
+    ]
+
+
+def test_every_promise_has_what_holds_it() -> None:
+    rows = re.findall(r"^\| (.+) \| (.+) \|$", PROMISES.read_text("utf-8").split(
+        "## What is promised")[1].split("## What is not promised")[0], re.MULTILINE)  # fmt: skip
+    held = [(what, by) for what, by in rows if what not in ("promise", "---")]
+    assert len(held) > 25
+    assert [what for what, by in held if "tests/" not in by and "make soak" not in by] == []

@@ -28,6 +28,14 @@ def test_the_rate_limit_fields_tell_what_is_left(make_api: Any) -> None:
     assert api.client.get("/livez").status_code == 200
 
 
+def test_calls_that_the_scope_forbids_count_as_well(make_api: Any) -> None:
+    api = make_api(auth="keys", limit_requests_per_minute=2)
+    headers = api.headers("a", "read")
+    answers = [api.client.post("/v1/jobs", json={}, headers=headers) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [403, 403, 429]
+    assert answers[0].headers["RateLimit"].startswith('"key-requests";r=1;')
+
+
 def test_a_submit_tells_of_every_limit_it_met(make_api: Any) -> None:
     api = make_api(auth="keys", limit_daily_chars=10, limit_jobs=2, limit_tenant_chars=100)
     answer = api.client.post("/v1/jobs", json={"text": "你好。"}, headers=api.headers("a"))

@@ -272,6 +272,16 @@ def test_keys_of_other_kinds_are_not_used(unfit: Any) -> None:
     assert list(found) == ["good"]
 
 
+def test_a_short_key_signs_nothing(tmp_path: Path) -> None:
+    short = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+    (tmp_path / "keys.json").write_text(json.dumps({"keys": [jwk(short)]}))
+    verifier = TokenVerifier(Settings(auth="jwt", jwt_jwks=str(tmp_path / "keys.json")))
+    with pytest.warns(jwt.InsecureKeyLengthWarning):
+        token = signed(claims(), short, "RS256", kid="k1")
+    with pytest.raises(Unauthorized):
+        verifier.verify(token)
+
+
 @pytest.mark.parametrize("document", [[], {}, {"keys": {}}, "x", None])
 def test_what_is_no_key_set_is_refused(document: Any) -> None:
     with pytest.raises(ValueError, match="key set"):

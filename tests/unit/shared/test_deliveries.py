@@ -11,6 +11,8 @@ from shared.settings import Settings
 def test_the_default_schedule_is_that_of_the_standard() -> None:
     delays_s = (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
     assert Schedule.of(Settings()).delays_s == Schedule().delays_s == delays_s
+    assert Schedule.of(Settings()).keep_s == Schedule().keep_s
+    assert Schedule.of(Settings(webhook_retention_s=60)).keep_s == 60
 
 
 @given(tries=st.integers(0, 9), jitter=st.floats(0, 1, exclude_max=True))
