@@ -18,7 +18,9 @@ LEVEL_COLOURS = {"WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 SHOWN = ("job",)
 SHOWN_IN_TROUBLE = ("job", "unit", "code")
 # Redis's own lines: process and time stand before our own, and its start says nothing new.
-SERVER_START = re.compile(r"\d+:(?:[A-Z] \d\d \w{3} \d{4} [\d:.]+ [.*#-]|signal-handler \(\d+\)) ")
+SERVER_START = re.compile(
+    r"\d+:(?:[A-Z] \d\d \w{3} \d{4} [\d:.]+ [.*#-]|signal-handler \(\d+\)) ", re.ASCII
+)
 SERVER_NEWS = re.compile(
     r"is starting oO0|version=\S+, bits=|Configuration loaded|Server initialized|"
     r"scheduling shutdown|User requested shutdown|ready to exit, bye"

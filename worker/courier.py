@@ -17,9 +17,11 @@ from typing import Any
 
 from shared.addresses import AddressGuard, Target, check_url
 from shared.errors import ForbiddenAddress
+from shared.numbers import read_count
 from worker.addresses import Endpoint, resolve
 
-MAX_ANSWER_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 64 * 1024  # of the body
+MOST_BYTES = 512 * 1024  # of everything
 _GONE = 410
 
 
@@ -74,7 +76,9 @@ def attempt(
         error = f"the host name was not resolved: {failed.strerror}"
     except OSError as failed:
         error = f"the connection failed: {failed.strerror or type(failed).__name__}"
-    except HTTPException as failed:
+    except _AnswerTooLong:
+        error = "the answer has no end"
+    except (HTTPException, ValueError) as failed:
         error = f"the answer is not HTTP: {type(failed).__name__}"
     if status is not None and 300 <= status < 400:
         error = "redirects are not followed"
@@ -101,19 +105,31 @@ class _Deadline:
         return round((time.monotonic() - self._start_s) * 1000)
 
 
+class _AnswerTooLong(HTTPException):
+    """More came than any answer needs."""
+
+
 class _TimedReader(io.RawIOBase):
-    """Reads a socket, each read with only the time that is left: a dripping answer ends too."""
+    """Reads a socket, each read with only the time that is left: a dripping answer ends too.
+
+    So does a flood: of headers, of interim answers, or of a chunk that names no true size.
+    """
 
     def __init__(self, sock: socket.socket, clock: _Deadline) -> None:
         self._sock = sock
         self._clock = clock
+        self._left_bytes = MOST_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self._left_bytes <= 0:
+            raise _AnswerTooLong
         self._sock.settimeout(self._clock.left_s())
-        return self._sock.recv_into(buffer)
+        n_bytes = self._sock.recv_into(buffer, min(len(buffer), self._left_bytes))
+        self._left_bytes -= n_bytes
+        return n_bytes
 
 
 class _TimedSocket:
@@ -185,7 +201,7 @@ def _discard(response: HTTPResponse) -> None:
     # The status is the answer; a receiver that never ends its body has still given it.
     try:
         response.read(MAX_ANSWER_BYTES)
-    except (OSError, HTTPException):
+    except (OSError, HTTPException, ValueError):
         return
 
 
@@ -193,12 +209,13 @@ def _retry_after_s(value: str | None) -> float | None:
     """Seconds from now, from either form of the header; None when absent or not understood."""
     if value is None:
         return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
+    seconds = read_count(value.strip())
+    if seconds is not None:
+        return float(seconds)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):  # a year or a zone that no clock knows
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

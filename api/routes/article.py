@@ -12,6 +12,7 @@ from api.routes.audio import download_of
 from api.submission import finish_or_raise, rules_of, submit
 from api.views import ArticleFailure, ArticleSuccess
 from shared.errors import InvalidRequest, NotFound
+from shared.numbers import read_decimal
 from shared.schemas import Job
 from shared.tenants import Scope
 
@@ -37,10 +38,9 @@ def _form_values(form: dict[str, str]) -> dict[str, object]:
     values: dict[str, object] = {name: form[name] for name in form if name in FIELDS and form[name]}
     for name in NUMBERS:
         if given := form.get(name):
-            try:
-                values[name] = float(given)
-            except ValueError as error:
-                raise InvalidRequest(f"{name} 必须是数字: {given[:40]!r}") from error
+            values[name] = read_decimal(given)
+            if values[name] is None:
+                raise InvalidRequest(f"{name} 必须是数字: {given[:40]!r}")
     return values
 
 

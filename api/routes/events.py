@@ -17,6 +17,7 @@ from api.submission import Seen
 from shared.batch_views import batch_view
 from shared.batches import Batch
 from shared.errors import FarmError, NotFound, Unavailable
+from shared.numbers import read_count
 from shared.schemas import Job
 from shared.tenants import Scope
 from shared.views import job_view
@@ -109,8 +110,8 @@ def follow_events(
 
 
 def _stream(farm: Farm, followed: Followed[Seen], now: Seen) -> Response:
-    last = request.headers.get("Last-Event-ID", "")
-    seen = int(last[:18]) if last.isascii() and last.isdigit() else -1
+    told = read_count(request.headers.get("Last-Event-ID"))
+    seen = -1 if told is None else told
     farm.slots.acquire()
     response = Response(
         stream_with_context(follow_events(farm, followed, now, seen)),
