@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
+# How long `make fuzz` runs, half over HTTP and half over the parsers.
+MINUTES ?= 10
 # For tests and checks alone; a build for the CPU is enough. `make up` needs none.
 TORCH  ?= torch==2.13.0
 
@@ -12,7 +14,7 @@ PIP_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 COMPILE = $(PIP_COMPILE) --extra worker --extra embedded
 
-.PHONY: help up test check fmt bench bench-scale bench-engine bench-text lock lock-images wheels clean
+.PHONY: help up test fuzz check fmt bench bench-scale bench-engine bench-text lock lock-images wheels clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +24,10 @@ up: $(FARM) ## Start the farm on this machine; make up ARGS="--port 8080 --data-
 
 test: $(DEV) ## Run the tests; make test ARGS="-k embedded"
 	$(BIN)/pytest $(ARGS)
+
+fuzz: $(DEV) ## Feed API and parsers with what fuzzers make up; make fuzz MINUTES=10
+	$(BIN)/python -m tests.weapons $(MINUTES)
+	$(BIN)/python -m tests.fuzz -max_total_time=$$(($(MINUTES) * 60 / 2 / 17))
 
 check: $(DEV) ## Formatting, lint, types and who imports whom
 	$(BIN)/ruff format --check .

@@ -52,6 +52,8 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 def _content(answer: type[BaseModel] | str | None) -> Document:
     if answer is None:
         return {}
+    if answer == "text/event-stream":
+        return {"content": {answer: {}}}  # 3.1 has no schema for the events of a stream
     if isinstance(answer, str):
         return {"content": {answer: {"schema": {"type": "string"}}}}
     return {"content": {"application/json": {"schema": _ref(answer)}}}

@@ -60,7 +60,7 @@ def attempt(
     tls: ssl.SSLContext | None = None,
 ) -> Outcome:
     """Post `body` to `url` once, within `timeout_s` for all of it. Raises nothing."""
-    clock = _Deadline(timeout_s)
+    clock = Deadline(timeout_s)
     status, error, retry_after_s = None, None, None
     try:
         target = check_url(url, guard)
@@ -87,7 +87,7 @@ def attempt(
     )
 
 
-class _Deadline:
+class Deadline:
     """The time an attempt has left."""
 
     def __init__(self, timeout_s: float) -> None:
@@ -115,7 +115,7 @@ class _TimedReader(io.RawIOBase):
     So does a flood: of headers, of interim answers, or of a chunk that names no true size.
     """
 
-    def __init__(self, sock: socket.socket, clock: _Deadline) -> None:
+    def __init__(self, sock: socket.socket, clock: Deadline) -> None:
         self._sock = sock
         self._clock = clock
         self._left_bytes = MOST_BYTES
@@ -135,7 +135,7 @@ class _TimedReader(io.RawIOBase):
 class _TimedSocket:
     """What `http.client` needs of a socket, under the attempt's clock."""
 
-    def __init__(self, sock: socket.socket, clock: _Deadline) -> None:
+    def __init__(self, sock: socket.socket, clock: Deadline) -> None:
         self._sock = sock
         self._clock = clock
 
@@ -155,7 +155,7 @@ def _post(
     endpoints: list[Endpoint],
     body: bytes,
     headers: Mapping[str, str],
-    clock: _Deadline,
+    clock: Deadline,
     tls: ssl.SSLContext | None,
 ) -> tuple[int, float | None]:
     with _connect(endpoints, clock) as plain, _secure(plain, target, clock, tls) as sock:
@@ -163,15 +163,24 @@ def _post(
         connection.sock = _TimedSocket(sock, clock)
         fixed = {"Host": target.authority, "Connection": "close"}
         connection.request("POST", target.path, body=body, headers={**headers, **fixed})
-        response = connection.getresponse()
-        try:
-            _discard(response)
-            return response.status, _retry_after_s(response.getheader("Retry-After"))
-        finally:
-            response.close()
+        return read_answer(sock, clock)
 
 
-def _connect(endpoints: list[Endpoint], clock: _Deadline) -> socket.socket:
+def read_answer(sock: socket.socket, clock: Deadline) -> tuple[int, float | None]:
+    """The status a receiver answers with, and for how many seconds it asks to be left alone.
+
+    Raises `OSError`, `HTTPException` or `ValueError` when no answer can be read.
+    """
+    response = HTTPResponse(_TimedSocket(sock, clock), method="POST")  # type: ignore[arg-type]  # all it needs
+    try:
+        response.begin()
+        _discard(response)
+        return response.status, read_retry_after(response.getheader("Retry-After"))
+    finally:
+        response.close()
+
+
+def _connect(endpoints: list[Endpoint], clock: Deadline) -> socket.socket:
     """A connection to the first address that takes it; each gets its share of the time."""
     failure: OSError = TimeoutError()
     for place, endpoint in enumerate(endpoints):
@@ -188,7 +197,7 @@ def _connect(endpoints: list[Endpoint], clock: _Deadline) -> socket.socket:
 
 
 def _secure(
-    plain: socket.socket, target: Target, clock: _Deadline, tls: ssl.SSLContext | None
+    plain: socket.socket, target: Target, clock: Deadline, tls: ssl.SSLContext | None
 ) -> socket.socket:
     """The connection itself, or TLS over it with the certificate checked for the host's name."""
     if target.scheme == "http":
@@ -205,7 +214,7 @@ def _discard(response: HTTPResponse) -> None:
         return
 
 
-def _retry_after_s(value: str | None) -> float | None:
+def read_retry_after(value: str | None) -> float | None:
     """Seconds from now, from either form of the header; None when absent or not understood."""
     if value is None:
         return None
