@@ -13,7 +13,13 @@ from werkzeug.routing import Rule
 from api.answers import Operation, operation_of
 from api.errors import PROBLEM_TYPE
 from api.views import ProblemView
-from shared.errors import FarmError, Forbidden, TooManyRequests, Unauthorized
+from shared.errors import (
+    FarmError,
+    Forbidden,
+    StateStoreUnavailable,
+    TooManyRequests,
+    Unauthorized,
+)
 
 Mode = Literal["validation", "serialization"]
 Document = dict[str, Any]
@@ -76,7 +82,7 @@ def _responses(operation: Operation) -> Document:
         same = [error for error in operation.errors if error.status == status]
         found.setdefault(str(status), _problem(same))
     if operation.scope:
-        for error in (Unauthorized, Forbidden, TooManyRequests):
+        for error in (Unauthorized, Forbidden, TooManyRequests, StateStoreUnavailable):
             found.setdefault(str(error.status), _problem([error]))
     return found
 

@@ -27,7 +27,7 @@ def send_stream(farm: Farm, job: Job, first: int) -> Response:
         return _send_finished(farm, job)
     if request.method == "HEAD":
         return _described(Response(), job)
-    farm.slots.acquire()
+    farm.slots.acquire(job.tenant)
     recording: Recording | None = None
     try:
         recording = farm.recordings.join(job, first)
@@ -43,7 +43,7 @@ def send_stream(farm: Farm, job: Job, first: int) -> Response:
     finally:
         if recording is not None:
             farm.recordings.leave(recording)
-            farm.slots.release()
+            farm.slots.release(job.tenant)
     return _send_finished(farm, farm.jobs.job(job.tenant, job.id))
 
 
@@ -85,7 +85,7 @@ def _send_live(farm: Farm, listener: Listener) -> Response:
         response.status_code = 206
         response.headers["Content-Range"] = f"bytes {start}-{last}/*"
     response.call_on_close(partial(farm.recordings.leave, recording))
-    response.call_on_close(farm.slots.release)
+    response.call_on_close(partial(farm.slots.release, recording.job.tenant))
     return response
 
 

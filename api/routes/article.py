@@ -1,6 +1,7 @@
 """The article's own calls: a form that answers with a WAV, and JSON that answers with its link."""
 
 from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel
 
 from api.answers import Operation, current_farm, documented
 from api.bodies import read_form, read_json
@@ -22,6 +23,9 @@ MISSING_TEXT = "Missing text"
 MISSING_TEXT_CHINESE = "请输入要合成的文本"
 FIELDS = ("text", "voice", "emotion")
 NUMBERS = ("speed", "pitch", "volume")
+FAILED: dict[int, type[BaseModel] | str | None] = dict.fromkeys(
+    (400, 401, 403, 413, 415, 429, 500, 503, 504), ArticleFailure
+)
 
 
 def _is_blank(text: object) -> bool:
@@ -51,7 +55,7 @@ def _form_values(form: dict[str, str]) -> dict[str, object]:
         tag="article",
         scope=Scope.SUBMIT,
         form=(*FIELDS, *NUMBERS),
-        answers={200: "audio/wav", 400: ArticleFailure, 500: ArticleFailure},
+        answers={200: "audio/wav", **FAILED},
     )
 )
 def synthesize() -> Response:
@@ -70,7 +74,7 @@ def synthesize() -> Response:
         tag="article",
         scope=Scope.SUBMIT,
         body=JobBody,
-        answers={200: ArticleSuccess, 400: ArticleFailure, 500: ArticleFailure},
+        answers={200: ArticleSuccess, **FAILED},
     )
 )
 def api_tts() -> Response:
@@ -87,7 +91,11 @@ def api_tts() -> Response:
         summary="The WAV a call of the article made",
         tag="article",
         scope=Scope.READ,
-        answers={200: "audio/wav", 206: "audio/wav", 404: ArticleFailure},
+        answers={
+            **dict.fromkeys((200, 206), "audio/wav"),
+            304: None,
+            **dict.fromkeys((401, 403, 404, 410, 416, 429, 503), ArticleFailure),
+        },
     )
 )
 def download(name: str) -> Response:

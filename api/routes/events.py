@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic
 
 from flask import Blueprint, Response, request, stream_with_context
@@ -112,12 +113,12 @@ def follow_events(
 def _stream(farm: Farm, followed: Followed[Seen], now: Seen) -> Response:
     told = read_count(request.headers.get("Last-Event-ID"))
     seen = -1 if told is None else told
-    farm.slots.acquire()
+    farm.slots.acquire(now.tenant)
     response = Response(
         stream_with_context(follow_events(farm, followed, now, seen)),
         content_type="text/event-stream",
     )
-    response.call_on_close(farm.slots.release)
+    response.call_on_close(partial(farm.slots.release, now.tenant))
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back
     return response

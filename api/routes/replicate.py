@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+from functools import partial
+
 from flask import Blueprint, Response, jsonify, request
 
 from api.answers import Operation, current_farm, documented
@@ -200,9 +202,9 @@ def cancel_prediction(prediction_id: str) -> Response:
 def stream_prediction(prediction_id: str) -> Response:
     farm = current_farm()
     job = farm.jobs.job(current_tenant(), prediction_id)
-    farm.slots.acquire()
+    farm.slots.acquire(job.tenant)
     response = Response(prediction_events(farm, job), content_type="text/event-stream")
-    response.call_on_close(farm.slots.release)
+    response.call_on_close(partial(farm.slots.release, job.tenant))
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back
     return response

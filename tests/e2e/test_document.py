@@ -2,14 +2,13 @@
 
 import pytest
 
-from tests.e2e.conftest import make_farm  # noqa: F401  # a fixture
 from tests.e2e.conftest import MakeFarm
 from tests.weapons.farm_fuzz import SHORT, run_schemathesis, start_farm
 
 pytestmark = [pytest.mark.redis, pytest.mark.e2e]
 
 
-def test_every_answer_is_one_the_document_names(make_farm: MakeFarm) -> None:  # noqa: F811
+def test_every_answer_is_one_the_document_names(make_farm: MakeFarm) -> None:
     done = run_schemathesis(start_farm(make_farm), *SHORT)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Fuzzing" in done.stdout
