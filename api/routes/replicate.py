@@ -1,9 +1,8 @@
 """Replicate's dialect: predictions with their events, and voices as models."""
 
 from dataclasses import replace
-from typing import Any
-
 from functools import partial
+from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 

@@ -1,4 +1,4 @@
-"""What is sent to break something: over HTTP, whatever stands before a number, a list or a place."""
+"""What is sent to break something: strange numbers everywhere, and more waiting than there is."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
