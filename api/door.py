@@ -10,6 +10,7 @@ import selectors
 import socket
 import time
 import traceback
+from collections.abc import Callable
 from enum import Enum, auto
 from functools import partial
 from typing import Any, ClassVar
@@ -30,6 +31,7 @@ SLOWEST_BYTES_S = 16_000  # what a body must come at, on average, after its firs
 LINGER_S = 10.0  # for a caller to read its answer while it still sends
 LAST_S = 2.0  # the same, and for a next request, once the process is about to end
 MOST_HELD = 4  # bodies of the largest size, together
+Act = Callable[["Connection", socket.socket], None]
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -218,11 +220,7 @@ class Door(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         begun = connection.reply is not None and connection.reply.begun
         known = isinstance(error, FarmError)
         if not known or begun:
-            trace = "".join(traceback.format_tb(error.__traceback__))
-            logger.error(
-                "an answer breaks off: %s", type(error).__name__,
-                extra={"action": "http.error", "trace": trace},
-            )  # fmt: skip
+            _log_fault(error)
         self._give_back(connection)
         if not begun:
             said = error if isinstance(error, FarmError) else InternalError()
@@ -264,12 +262,19 @@ class Door(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     def _wait(self, connection: Connection, wait: Wait, wait_s: float) -> None:
         writes = wait is Wait.ROOM
         event = selectors.EVENT_WRITE if writes else selectors.EVENT_READ
-        heed = partial(self._on_writable if writes else self._on_readable, connection)
+        heed = partial(self._heed, self._on_writable if writes else self._on_readable, connection)
         connection.since_s = time.monotonic()
         connection.until_s = connection.since_s + wait_s
         connection.wait = wait
         self._waiting.add(connection)
         self.poller.register(connection.sock, event, heed)
+
+    def _heed(self, act: Act, connection: Connection, sock: socket.socket) -> None:
+        try:
+            act(connection, sock)
+        except Exception as error:  # noqa: BLE001  # outermost loop: one caller may not end it
+            _log_fault(error)
+            self._drop(connection)
 
     def _leave(self, connection: Connection) -> None:
         """Wait no longer: a thread takes over, or nobody."""
@@ -320,6 +325,13 @@ class After(Enum):
     NEXT = auto()
     END = auto()
     NOTHING = auto()
+
+
+def _log_fault(error: Exception) -> None:
+    """Say where it happened; an error's own words may hold a caller's."""
+    trace = "".join(traceback.format_tb(error.__traceback__))
+    extra = {"action": "http.error", "trace": trace}
+    logger.error("an answer breaks off: %s", type(error).__name__, extra=extra)
 
 
 def _say(sock: socket.socket, data: bytes) -> None:

@@ -64,7 +64,7 @@ def read_stream(args: Mapping[str, str]) -> int | None:
         given = describe("from_segment", first)
         faults.append(Fault(field="from_segment", given=given, expected="stream=1 beside it"))
     raise_faults(faults)
-    return int(first or 0) if stream == "1" else None
+    return (read_count(first) or 0) if stream == "1" else None
 
 
 def wants_stream(args: Mapping[str, str]) -> bool:
@@ -105,7 +105,7 @@ def read_limit(args: Mapping[str, str]) -> int:
     """How many records a page may have."""
     given = args.get("limit", str(PAGE_LIMIT))
     raise_faults(_limit_faults(given))
-    return int(given)
+    return read_count(given) or PAGE_LIMIT
 
 
 def read_delivery_status(args: Mapping[str, str]) -> DeliveryStatus | None:
@@ -130,7 +130,7 @@ def read_plain_page(args: Mapping[str, str]) -> tuple[str | None, int]:
     limit, cursor = args.get("limit", str(PAGE_LIMIT)), args.get("cursor")
     faults = _unknown(args, ("cursor", "limit"))
     raise_faults(faults + _limit_faults(limit) + _cursor_faults(cursor))
-    return cursor, int(limit)
+    return cursor, read_count(limit) or PAGE_LIMIT
 
 
 def _status_faults(args: "MultiDict[str, str]") -> list[Fault]:
@@ -162,4 +162,4 @@ def read_page(args: "MultiDict[str, str]") -> PageQuery:
         batch=args.get("batch"),
         metadata={k.removeprefix(METADATA): v for k, v in args.items() if k.startswith(METADATA)},
     )
-    return PageQuery(cursor=cursor, limit=int(limit), only=only)
+    return PageQuery(cursor=cursor, limit=read_count(limit) or PAGE_LIMIT, only=only)

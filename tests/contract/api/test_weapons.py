@@ -32,7 +32,6 @@ def job(api: Any) -> str:
     return str(job)
 
 
-@pytest.mark.parametrize("number", STRANGE)
 @pytest.mark.parametrize(
     "path",
     [
@@ -47,40 +46,38 @@ def job(api: Any) -> str:
         *("/v1/listen/{job}?tenant=default&expires={}&signature=a", "/v1/jobs/{job}/events?x={}"),
     ],
 )
-def test_a_strange_number_in_an_address_is_refused_or_read(
-    api: Any, job: str, path: str, number: str
-) -> None:
-    answer = api.client.get(path.replace("{job}", job).replace("{}", number))
-    assert answer.status_code in (200, 206, 403, 404, 422)
+def test_a_strange_number_in_an_address_is_refused_or_read(api: Any, job: str, path: str) -> None:
+    for number in STRANGE:
+        with api.client.get(path.replace("{job}", job).replace("{}", number)) as answer:
+            assert answer.status_code in (200, 206, 403, 404, 422), number[:20]
 
 
-@pytest.mark.parametrize("number", STRANGE)
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         *(("Range", "bytes={}-"), ("Range", "bytes=-{}"), ("Range", "bytes=0-{}"), ("Range", "{}")),
-        *(("If-Range", "{}"), ("If-None-Match", '"{}"'), ("Content-Length", "0")),
+        *(("If-Range", "{}"), ("If-None-Match", '"{}"')),
     ],
 )
 def test_a_strange_number_in_a_header_of_a_download_is_heeded_or_left_out(
-    api: Any, job: str, name: str, value: str, number: str
+    api: Any, job: str, name: str, value: str
 ) -> None:
-    given = {name: value.replace("{}", number).encode("utf-8").decode("latin-1")}
-    for path in (f"/v1/jobs/{job}/audio", f"/v1/jobs/{job}/audio?stream=1", f"/download/{job}.wav"):
-        answer = api.client.get(path, headers=given)
-        assert answer.status_code in (200, 206, 304, 416)
-        answer.close()
+    for number in STRANGE:
+        given = {name: value.replace("{}", number).encode("utf-8").decode("latin-1")}
+        for path in (f"/v1/jobs/{job}/audio", f"/v1/jobs/{job}/audio?stream=1"):
+            with api.client.get(path, headers=given) as answer:
+                assert answer.status_code in (200, 206, 304, 416), number[:20]
 
 
-@pytest.mark.parametrize("number", STRANGE)
-def test_a_strange_number_in_a_preference_is_left_out(api: Any, job: str, number: str) -> None:
-    text = number.encode("utf-8").decode("latin-1")
-    given = {"Prefer": f"wait={text}", "Last-Event-ID": text}
-    assert api.client.get(f"/v1/jobs/{job}/events", headers=given).status_code == 200
-    answer = api.client.post("/v1/jobs", json={"text": "一"}, headers={"Prefer": f"wait={text}x"})
-    assert answer.status_code == 202
-    answer = api.client.post("/v1/predictions", json={"input": {"text": ""}}, headers=given)
-    assert answer.status_code == 422
+def test_a_strange_number_in_a_preference_is_left_out(api: Any, job: str) -> None:
+    for number in STRANGE:
+        text = number.encode("utf-8").decode("latin-1")
+        given = {"Prefer": f"wait={text}", "Last-Event-ID": text}
+        assert api.client.get(f"/v1/jobs/{job}/events", headers=given).status_code == 200
+        never = {"Prefer": f"wait={text}x"}
+        assert api.client.post("/v1/jobs", json={"text": "一"}, headers=never).status_code == 202
+        nothing = {"input": {"text": ""}}
+        assert api.client.post("/v1/predictions", json=nothing, headers=given).status_code == 422
 
 
 def test_who_follows_many_jobs_leaves_places_for_other_tenants(
