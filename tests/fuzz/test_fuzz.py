@@ -10,7 +10,7 @@ import pytest
 from tests.conftest import part
 from tests.fuzz.targets import SEEDS, TARGETS
 
-RUNS = 1500
+RUNS = 600
 
 
 @pytest.mark.parametrize("name", sorted(TARGETS))
