@@ -84,7 +84,7 @@ class Door(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         sock.setblocking(False)
         self.nr_conns += 1
-        if self.nr_conns >= self.worker_connections:
+        if self.nr_conns >= self.worker_connections - 1:  # at the full number nobody is let in
             self._make_room()
         self._expect(
             Connection(sock, address, listener.getsockname(), self._arrival(address))
