@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 ARGS   ?=
-# How long `make soak` measures, after its warm-up.
+# How long `make soak` measures after its warm-up, and `make fuzz` runs: half over HTTP, half over parsers.
 MINUTES ?= 30
 # For tests and checks alone; a build for the CPU is enough. `make up` needs none.
 TORCH  ?= torch==2.13.0
@@ -14,7 +14,7 @@ PIP_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 COMPILE = $(PIP_COMPILE) --extra worker --extra embedded
 
-.PHONY: help up test check fmt bench bench-scale bench-engine bench-text soak lock lock-images licences sbom \
+.PHONY: help up test fuzz check fmt bench bench-scale bench-engine bench-text soak lock lock-images licences sbom \
 	audit wheels clean
 
 help: ## Say what there is
@@ -25,6 +25,10 @@ up: $(FARM) ## Start the farm on this machine; make up ARGS="--port 8080 --data-
 
 test: $(DEV) ## Run the tests; make test ARGS="-k embedded"
 	$(BIN)/pytest $(ARGS)
+
+fuzz: $(DEV) ## Feed API and parsers with what fuzzers make up; make fuzz MINUTES=10
+	$(BIN)/python -m tests.weapons $(MINUTES)
+	$(BIN)/python -m tests.fuzz -max_total_time=$$(($(MINUTES) * 60 / 2 / 17))
 
 check: $(DEV) ## Formatting, lint, types and who imports whom
 	$(BIN)/ruff format --check .

@@ -81,7 +81,7 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
     scripts = Scripts(client)
     store = open_store(settings)
     presence, deliveries = PresenceStore(scripts), DeliveryStore(scripts)
-    slots = WaitSlots(settings.api_threads)
+    slots = WaitSlots(settings.api_threads, fair=settings.auth != "none")
     jobs = JobStore(scripts, wait_replicas=settings.redis_wait_replicas)
     watcher = Watcher(client)
     sources = Sources(

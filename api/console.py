@@ -18,7 +18,11 @@ LEVEL_COLOURS = {"WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 SHOWN = ("job",)
 SHOWN_IN_TROUBLE = ("job", "unit", "code")
 # Redis's own lines: process and time stand before our own, and its start says nothing new.
-SERVER_START = re.compile(r"\d+:(?:[A-Z] \d\d \w{3} \d{4} [\d:.]+ [.*#-]|signal-handler \(\d+\)) ")
+SERVER_START = re.compile(
+    r"\d+:(?:[A-Z] \d\d \w{3} \d{4} [\d:.]+ [.*#-]|signal-handler \(\d+\)) ", re.ASCII
+)
+# What would move the cursor or paint: a message may hold what a stranger wrote.
+UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 SERVER_NEWS = re.compile(
     r"is starting oO0|version=\S+, bits=|Configuration loaded|Server initialized|"
     r"scheduling shutdown|User requested shutdown|ready to exit, bye"
@@ -80,7 +84,7 @@ class Console:
         level = fields.get("level", "INFO")
         start = f"{level.lower()}: " if level in LEVEL_COLOURS else ""
         sentence = self._paint(LEVEL_COLOURS[level], start) if start else ""
-        sentence += str(fields["message"])
+        sentence += UNSEEN.sub(lambda found: repr(found[0])[1:-1], str(fields["message"]))
         if details := _details(fields, SHOWN_IN_TROUBLE if start else SHOWN):
             sentence += "  " + self._paint(FAINT, ", ".join(details))
         return f"{sentence}\n{fields['exc_info']}" if "exc_info" in fields else sentence

@@ -29,7 +29,7 @@ Product = Literal["Redis", "Valkey"]
 OLDEST_MAJOR = 7
 # Valkey parted from Redis after 7.2 and still reads what Redis wrote until then.
 LAST_COMMON = (7, 2)
-_VERSION = re.compile(r"(?P<product>Redis|Valkey) server v=(?P<version>\d+\.\d+\.\d+)")
+_VERSION = re.compile(r"(?P<product>Redis|Valkey) server v=(?P<version>\d+\.\d+\.\d+)", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)

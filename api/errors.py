@@ -3,8 +3,10 @@
 A problem's `code` is stable; its `request_id` finds the line in the log.
 """
 
+import json
 import logging
 import re
+from http import HTTPStatus
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
@@ -12,6 +14,7 @@ from werkzeug.exceptions import HTTPException
 
 from api.bodies import drain
 from api.dialects.failures import azure_failure, openai_failure, told
+from api.headers import CONTENT_POLICY, FIXED
 from api.quotas import note_quotas
 from shared.errors import (
     BodyTooLarge,
@@ -77,8 +80,9 @@ CHINESE_BEFORE: dict[str, str] = {
 FAULTY_FIELDS = "参数不正确"
 
 
-def problem_of(error: FarmError) -> dict[str, Any]:
+def problem_of(error: FarmError, request_id: str | None = None) -> dict[str, Any]:
     """The members of a problem details object; an error's details are its extension members."""
+    request_id = request_id or g.get("request_id")
     details = {k: v for k, v in error.details.items() if k not in UNSHOWN}
     return {
         "type": f"urn:ttsfarm:error:{error.code}",
@@ -87,7 +91,7 @@ def problem_of(error: FarmError) -> dict[str, Any]:
         "code": error.code,
         "detail": error.message,
         "retryable": error.retryable,
-        "request_id": g.get("request_id"),
+        "request_id": request_id,
         **details,
     }
 
@@ -135,6 +139,25 @@ def answer(error: FarmError) -> Response:
     if response.status_code in (429, 503) or isinstance(error, WaitTimeout):
         response.headers["Retry-After"] = str(error.details.get("retry_after_s", RETRY_AFTER_S))
     return response
+
+
+def refusal(error: FarmError, request_id: str) -> bytes:
+    """The whole HTTP answer to a request that did not get as far as the app; the last of its line.
+
+    Without the app nobody knows what its path speaks, so it is a problem always.
+    """
+    body = json.dumps(problem_of(error, request_id), ensure_ascii=False).encode()
+    fields = {
+        "Connection": "close",
+        "Content-Type": PROBLEM_TYPE,
+        "Content-Length": str(len(body)),
+        "Content-Security-Policy": CONTENT_POLICY,
+        "X-Request-Id": request_id,
+        **FIXED,
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+    phrase = HTTPStatus(error.status).phrase
+    return f"HTTP/1.1 {error.status} {phrase}\r\n{head}\r\n".encode("ascii") + body
 
 
 def _answer_farm_error(error: FarmError) -> Response:

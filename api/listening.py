@@ -48,11 +48,6 @@ class Line:
         """Whether the caller takes more within that time."""
         return self._connection is None or self._ready(select.POLLOUT, timeout_s)
 
-    def limit(self, timeout_s: float) -> None:
-        """Let no single send take longer."""
-        if self._connection is not None:
-            self._connection.settimeout(timeout_s)
-
     def _ready(self, event: int, timeout_s: float) -> bool:
         poll = select.poll()
         poll.register(self._connection or -1, event)
@@ -125,7 +120,6 @@ class Listener:
     def hear(self, start: int, end: int | None) -> Iterator[bytes]:
         """The stream from byte `start`, up to `end` where one is given; raises `CutOff`."""
         recording, tape = self.recording, self.recording.tape
-        self.line.limit(self.idle_s)
         at, heard_s = start, monotonic()
         while end is None or at < end:
             chunk = tape.read_at(at, CHUNK_BYTES if end is None else min(CHUNK_BYTES, end - at))

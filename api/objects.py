@@ -9,9 +9,10 @@ from flask import Response, request
 from werkzeug.http import quote_etag, unquote_etag
 
 from shared.errors import RangeNotSatisfiable
+from shared.numbers import LARGEST, read_count
 
 # One range of bytes; several at once may be ignored (RFC 9110, 14.2), and are.
-ONE_RANGE = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*\Z", re.IGNORECASE)
+ONE_RANGE = re.compile(r"bytes=[ \t]*(\d*)-(\d*)[ \t]*\Z", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,13 +42,14 @@ def select_range(header: str | None, size_bytes: int) -> tuple[int, int] | None:
     match = ONE_RANGE.match(header or "")
     if not match or match.group(1) == match.group(2) == "":
         return None
-    first, last = match.groups()
-    if first == "":
-        start, end = max(0, size_bytes - int(last)), size_bytes
+    first, last = map(read_count, match.groups())
+    if first is None:
+        start, end = max(0, size_bytes - (last or 0)), size_bytes
     else:
-        start = int(first)
-        end = min(int(last) + 1, size_bytes) if last else size_bytes
-        if last and int(last) < start:
+        start = first
+        last = LARGEST if last is None else last
+        end = min(last + 1, size_bytes)
+        if last < start:
             return None
     if start >= size_bytes or start == end:
         raise RangeNotSatisfiable(

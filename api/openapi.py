@@ -13,7 +13,13 @@ from werkzeug.routing import Rule
 from api.answers import Operation, operation_of
 from api.errors import PROBLEM_TYPE
 from api.views import ProblemView
-from shared.errors import FarmError, Forbidden, TooManyRequests, Unauthorized
+from shared.errors import (
+    FarmError,
+    Forbidden,
+    StateStoreUnavailable,
+    TooManyRequests,
+    Unauthorized,
+)
 
 Mode = Literal["validation", "serialization"]
 Document = dict[str, Any]
@@ -53,6 +59,8 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 def _content(answer: type[BaseModel] | str | None) -> Document:
     if answer is None:
         return {}
+    if answer == "text/event-stream":
+        return {"content": {answer: {}}}  # 3.1 has no schema for the events of a stream
     if isinstance(answer, str):
         return {"content": {answer: {"schema": {"type": "string"}}}}
     return {"content": {"application/json": {"schema": _ref(answer)}}}
@@ -75,7 +83,7 @@ def _responses(operation: Operation) -> Document:
         same = [error for error in operation.errors if error.status == status]
         found.setdefault(str(status), _problem(same))
     if operation.scope:
-        for error in (Unauthorized, Forbidden, TooManyRequests):
+        for error in (Unauthorized, Forbidden, TooManyRequests, StateStoreUnavailable):
             found.setdefault(str(error.status), _problem([error]))
     return found
 

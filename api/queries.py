@@ -1,6 +1,5 @@
 """Query strings and `Prefer` to values; a parameter the call does not know is a fault."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from werkzeug.datastructures import MultiDict
 
 from api.requests import Fault, describe, raise_faults
 from shared.jobs import JobFilter
+from shared.numbers import read_count, read_decimal
 from shared.states import DeliveryStatus, JobStatus
 
 PAGE_LIMIT = 50
@@ -22,9 +22,9 @@ LIMIT_SCHEMA: dict[str, object] = {
 }
 
 
-PREFERRED_WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:[,;]|$)', re.I)
+PREFERRED_WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:[,;]|$)', re.I | re.ASCII)
 SEGMENT = re.compile(r"\d{1,6}\Z", re.ASCII)
-CURSOR = re.compile(r"\d{1,15}\.[A-Za-z0-9._-]{1,64}\Z")
+CURSOR = re.compile(r"\d{1,15}\.[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def read_stream(args: Mapping[str, str]) -> int | None:
         given = describe("from_segment", first)
         faults.append(Fault(field="from_segment", given=given, expected="stream=1 beside it"))
     raise_faults(faults)
-    return int(first or 0) if stream == "1" else None
+    return (read_count(first) or 0) if stream == "1" else None
 
 
 def wants_stream(args: Mapping[str, str]) -> bool:
@@ -78,18 +78,11 @@ def read_wait(args: Mapping[str, str], max_wait_s: int) -> float:
     given = args.get("wait")
     if given is None:
         return 0.0
-    seconds = _number(given)
-    if not 0 <= seconds <= max_wait_s:  # NaN, which stands for no number, is never inside
+    seconds = read_decimal(given)
+    if seconds is None or not 0 <= seconds <= max_wait_s:
         expected = f"must be a number of seconds from 0 to {max_wait_s}"
         raise_faults([Fault(field="wait", given=describe("wait", given), expected=expected)])
-    return seconds
-
-
-def _number(given: str) -> float:
-    try:
-        return float(given)
-    except ValueError:
-        return math.nan
+    return seconds or 0.0
 
 
 def read_prefer(header: str | None, max_wait_s: int) -> int | None:
@@ -102,7 +95,7 @@ def read_prefer(header: str | None, max_wait_s: int) -> int | None:
 
 
 def _limit_faults(given: str) -> list[Fault]:
-    if given.isascii() and given.isdigit() and 1 <= int(given[:9]) <= MAX_PAGE_LIMIT:
+    if 1 <= (read_count(given) or 0) <= MAX_PAGE_LIMIT:
         return []
     expected = f"must be a whole number from 1 to {MAX_PAGE_LIMIT}"
     return [Fault(field="limit", given=describe("limit", given), expected=expected)]
@@ -112,7 +105,7 @@ def read_limit(args: Mapping[str, str]) -> int:
     """How many records a page may have."""
     given = args.get("limit", str(PAGE_LIMIT))
     raise_faults(_limit_faults(given))
-    return int(given)
+    return read_count(given) or PAGE_LIMIT
 
 
 def read_delivery_status(args: Mapping[str, str]) -> DeliveryStatus | None:
@@ -137,7 +130,7 @@ def read_plain_page(args: Mapping[str, str]) -> tuple[str | None, int]:
     limit, cursor = args.get("limit", str(PAGE_LIMIT)), args.get("cursor")
     faults = _unknown(args, ("cursor", "limit"))
     raise_faults(faults + _limit_faults(limit) + _cursor_faults(cursor))
-    return cursor, int(limit)
+    return cursor, read_count(limit) or PAGE_LIMIT
 
 
 def _status_faults(args: "MultiDict[str, str]") -> list[Fault]:
@@ -169,4 +162,4 @@ def read_page(args: "MultiDict[str, str]") -> PageQuery:
         batch=args.get("batch"),
         metadata={k.removeprefix(METADATA): v for k, v in args.items() if k.startswith(METADATA)},
     )
-    return PageQuery(cursor=cursor, limit=int(limit), only=only)
+    return PageQuery(cursor=cursor, limit=read_count(limit) or PAGE_LIMIT, only=only)

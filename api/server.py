@@ -1,7 +1,8 @@
-"""The API's production server: gunicorn's threads in one process, stopped gracefully."""
+"""The API's production server: gunicorn in one process with a door of ours, stopped gracefully."""
 
 import ctypes
 import logging
+import resource
 import threading
 from typing import Any
 
@@ -11,6 +12,7 @@ from gunicorn.glogging import Logger  # type: ignore[import-untyped]  # has no t
 
 from api.answers import farm_of
 from api.app import create_app
+from api.door import door_of
 from api.exposure import require_guarded
 from api.farm import Farm
 from api.headers import read_origins
@@ -22,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 GRACE_S = 15
 KEEPALIVE_S = 30
-IDLE_CONNECTIONS = 1000
 M_ARENA_MAX = -8  # malloc.h
 ARENAS = 2
+OTHER_FILES = 500  # those of the store, of Redis, and of bodies that wait
 
 
 class PlainLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
@@ -52,9 +54,9 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         options: dict[str, Any] = {
             "bind": f"{f'[{host}]' if ':' in host else host}:{self._settings.api_port}",
             "workers": 1,
-            "worker_class": "gthread",
+            "worker_class": door_of(self._settings),
             "threads": self._settings.api_threads,
-            "worker_connections": IDLE_CONNECTIONS + self._settings.api_threads,
+            "worker_connections": self._settings.api_connections,
             "keepalive": KEEPALIVE_S,
             "graceful_timeout": GRACE_S,
             "timeout": 60,
@@ -111,6 +113,14 @@ def _announce(arbiter: Any) -> None:
         logger.info("listening on %s", listener, extra={"action": "start"})
 
 
+def allow_files(n_files: int) -> None:
+    """Let this process have so many files open, or as many as the system lets it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = n_files if hard == resource.RLIM_INFINITY else min(n_files, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def serve() -> None:
     """Serve the API in this process, by the settings, until it is told to stop."""
     chosen = settings()
@@ -118,4 +128,5 @@ def serve() -> None:
     read_origins(chosen.cors_origins)  # a fault in it ends here, not in gunicorn's child
     configure_logs(chosen.log_level, process="api")
     share_arenas()
+    allow_files(2 * chosen.api_connections + OTHER_FILES)
     Server(chosen).run()

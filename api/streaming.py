@@ -9,12 +9,12 @@ from api.listening import FinishedStream, Line, Listener
 from api.objects import ONE_RANGE, Download, range_applies, send_object
 from api.recordings import Recording
 from shared.errors import Unavailable
+from shared.numbers import LARGEST, read_count
 from shared.schemas import MEDIA_TYPES, Job
 from shared.states import JobStatus
 
-# A stream's last byte is not known yet. RFC 8673 then names one that is out of reach; this is the
-# largest number that JavaScript counts.
-ENDLESS = 2**53 - 1
+# A stream's last byte is not known yet. RFC 8673 then names one that is out of reach.
+ENDLESS = LARGEST
 
 
 def send_stream(farm: Farm, job: Job, first: int) -> Response:
@@ -27,7 +27,7 @@ def send_stream(farm: Farm, job: Job, first: int) -> Response:
         return _send_finished(farm, job)
     if request.method == "HEAD":
         return _described(Response(), job)
-    farm.slots.acquire()
+    farm.slots.acquire(job.tenant)
     recording: Recording | None = None
     try:
         recording = farm.recordings.join(job, first)
@@ -43,7 +43,7 @@ def send_stream(farm: Farm, job: Job, first: int) -> Response:
     finally:
         if recording is not None:
             farm.recordings.leave(recording)
-            farm.slots.release()
+            farm.slots.release(job.tenant)
     return _send_finished(farm, farm.jobs.job(job.tenant, job.id))
 
 
@@ -85,7 +85,7 @@ def _send_live(farm: Farm, listener: Listener) -> Response:
         response.status_code = 206
         response.headers["Content-Range"] = f"bytes {start}-{last}/*"
     response.call_on_close(partial(farm.recordings.leave, recording))
-    response.call_on_close(farm.slots.release)
+    response.call_on_close(partial(farm.slots.release, recording.job.tenant))
     return response
 
 
@@ -93,10 +93,9 @@ def _asked() -> tuple[int, int]:
     """The first and last byte asked for. The end of a stream is not known, so none counts back."""
     heeded = request.method == "GET" and range_applies(None)
     match = ONE_RANGE.match(request.headers.get("Range", "")) if heeded else None
-    if not match or not match.group(1):
-        return 0, ENDLESS
-    first, last = int(match.group(1)), int(match.group(2) or ENDLESS)
-    return (first, min(last, ENDLESS)) if first <= last else (0, ENDLESS)
+    first, last = map(read_count, match.groups()) if match else (None, None)
+    last = ENDLESS if last is None else last
+    return (first, last) if first is not None and first <= last else (0, ENDLESS)
 
 
 def _described(response: Response, job: Job) -> Response:

@@ -52,6 +52,9 @@ class Ending(Protocol):
     """What comes to an end, seen at one moment."""
 
     @property
+    def tenant(self) -> str: ...
+
+    @property
     def finished(self) -> bool: ...
 
     @property
@@ -73,7 +76,7 @@ def follow(farm: Farm, seen: Seen, wait_s: float, name: str, read: Callable[[], 
     deadline = time.monotonic() + wait_s
     if seen.finished or wait_s <= 0:
         return seen
-    with farm.slots.try_hold() as may_wait:
+    with farm.slots.try_hold(seen.tenant) as may_wait:
         while may_wait and not seen.finished and not farm.stopping():
             left_s = deadline - time.monotonic()
             if left_s <= 0:

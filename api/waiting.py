@@ -1,6 +1,7 @@
 """How many callers may wait at once."""
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -8,43 +9,50 @@ from shared.errors import Unavailable
 
 
 class WaitSlots:
-    """Keeps long polls and event streams from taking every thread of the server."""
+    """Keeps long polls and event streams from taking every thread of the server.
 
-    def __init__(self, n_threads: int) -> None:
-        self._slots = threading.BoundedSemaphore(max(1, n_threads * 3 // 4))
+    A tenant may hold as many places as are free: one alone gets half of them, two a third each,
+    and there is always one left for who comes next. `fair` is off where all are one tenant.
+    """
+
+    def __init__(self, n_threads: int, *, fair: bool = False) -> None:
+        self._places = max(1, n_threads * 3 // 4)
+        self._fair = fair
         self._lock = threading.Lock()
-        self._taken = 0
+        self._held: Counter[str] = Counter()
 
     @property
     def taken(self) -> int:
         """How many requests wait now."""
-        return self._taken
+        return self._held.total()
 
     @contextmanager
-    def try_hold(self) -> Iterator[bool]:
+    def try_hold(self, tenant: str) -> Iterator[bool]:
         """Whether the caller may wait; a long poll that may not answers at once."""
-        held = self._slots.acquire(blocking=False)
-        self._count(held)
+        held = self._take(tenant)
         try:
             yield held
         finally:
             if held:
-                self._slots.release()
-            self._count(-held)
+                self.release(tenant)
 
-    def acquire(self) -> None:
-        """Take a slot until `release`; raises `Unavailable` when none is left."""
-        if not self._slots.acquire(blocking=False):
+    def acquire(self, tenant: str) -> None:
+        """Take a place until `release`; raises `Unavailable` when none is left for the tenant."""
+        if not self._take(tenant):
             raise Unavailable(
                 "Too many callers wait at once; ask again, or use a webhook.", retry_after_s=5
             )
-        self._count(1)
 
-    def release(self) -> None:
-        """Give back a slot that `acquire` took."""
-        self._slots.release()
-        self._count(-1)
-
-    def _count(self, change: int) -> None:
+    def release(self, tenant: str) -> None:
+        """Give back a place that `acquire` took."""
         with self._lock:
-            self._taken += change
+            self._held[tenant] -= 1
+            self._held += Counter()  # forgets who holds none
+
+    def _take(self, tenant: str) -> bool:
+        with self._lock:
+            free = self._places - self._held.total()
+            if free < 1 or (self._fair and self._held[tenant] >= free):
+                return False
+            self._held[tenant] += 1
+            return True

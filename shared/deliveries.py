@@ -11,6 +11,7 @@ from typing import Any, Self, cast
 
 from shared.connection import Scripts
 from shared.errors import InvalidRequest, NotFound
+from shared.numbers import read_count
 from shared.settings import Settings
 from shared.states import DeliveryStatus, Finish
 
@@ -219,11 +220,12 @@ def _read_cursor(cursor: str | None) -> tuple[str, str]:
     if cursor is None:
         return "+inf", ""
     created_ms, _, delivery_id = cursor.partition(":")
-    if not (created_ms.isascii() and created_ms.isdigit() and delivery_id):
+    after_ms = read_count(created_ms)
+    if after_ms is None or not delivery_id:
         raise InvalidRequest(
-            f"The cursor {cursor!r} is not one of this list's: give the next_cursor of a page."
+            f"The cursor {cursor[:80]!r} is not one of this list's: give the next_cursor of a page."
         )
-    return created_ms, delivery_id
+    return str(after_ms), delivery_id
 
 
 def _delivery(row: list[str], tries: list[str]) -> Delivery:

@@ -4,7 +4,8 @@ FarmError
 ├── RequestError                 the caller can mend it
 │   ├── InvalidRequest           one or more fields are wrong
 │   ├── MalformedBody            not JSON, not UTF-8
-│   ├── BodyTooLarge
+│   ├── HeadTooLarge, BodyTooLarge
+│   ├── SlowCaller               its request did not come in time
 │   ├── TextTooLong
 │   ├── UnsupportedMediaType
 │   ├── UnknownVoice, UnknownEmotion
@@ -99,6 +100,23 @@ class MalformedBody(RequestError):
 
     code = "malformed_body"
     title = "The body could not be read"
+
+
+class HeadTooLarge(RequestError):
+    """The address or the headers are over the limit."""
+
+    code = "head_too_large"
+    status = 431
+    title = "The address or the headers are too large"
+
+
+class SlowCaller(RequestError):
+    """The request did not arrive in time, or its body came too slowly."""
+
+    code = "slow_caller"
+    status = 408
+    retryable = True
+    title = "The request did not arrive in time"
 
 
 class BodyTooLarge(RequestError):

@@ -14,6 +14,7 @@ from ipaddress import ip_address
 from urllib.parse import quote, urlencode
 
 from shared.errors import LinkExpired
+from shared.numbers import read_count
 from shared.schemas import Job
 from shared.settings import Settings
 from shared.storage import ObjectStore
@@ -127,7 +128,7 @@ class Links:
                 "The link was changed or is not one of this farm: ask for the job again, "
                 "its answer has a new one."
             )
-        if int(expires) <= self._now_s():
+        if (read_count(str(expires)) or 0) <= self._now_s():
             raise LinkExpired(
                 "The link has expired: ask for the job again, its answer has a new one."
             )

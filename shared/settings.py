@@ -68,6 +68,17 @@ class Settings(BaseSettings):
     api_threads: int = Field(
         default=64, ge=1, description="Requests served at once, long polls included"
     )
+    api_connections: int = Field(
+        default=1000,
+        ge=10,
+        description="Connections open at once; beyond them who has waited longest gives way",
+    )
+    api_receive_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="How long a request may take to arrive; its body has a second more for every "
+        "16 kB",
+    )
     public_url: str | None = Field(
         default=None, description="The farm's address as clients reach it, for links"
     )
@@ -95,7 +106,8 @@ class Settings(BaseSettings):
     stream_idle_s: float = Field(
         default=45.0,
         gt=0,
-        description="A listener that takes nothing, or for whom there is nothing, is cut off then",
+        description="A caller that takes nothing of its answer is cut off then, and a listener for "
+        "whom there is nothing",
     )
     max_wait_s: int = Field(default=60, ge=1, description="Longest long poll")
     queue_wait_limit_s: float = Field(

@@ -17,9 +17,11 @@ from typing import Any
 
 from shared.addresses import AddressGuard, Target, check_url
 from shared.errors import ForbiddenAddress
+from shared.numbers import read_count
 from worker.addresses import Endpoint, resolve
 
-MAX_ANSWER_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 64 * 1024  # of the body
+MOST_BYTES = 512 * 1024  # of everything
 _GONE = 410
 
 
@@ -58,7 +60,7 @@ def attempt(
     tls: ssl.SSLContext | None = None,
 ) -> Outcome:
     """Post `body` to `url` once, within `timeout_s` for all of it. Raises nothing."""
-    clock = _Deadline(timeout_s)
+    clock = Deadline(timeout_s)
     status, error, retry_after_s = None, None, None
     try:
         target = check_url(url, guard)
@@ -74,7 +76,9 @@ def attempt(
         error = f"the host name was not resolved: {failed.strerror}"
     except OSError as failed:
         error = f"the connection failed: {failed.strerror or type(failed).__name__}"
-    except HTTPException as failed:
+    except _AnswerTooLong:
+        error = "the answer has no end"
+    except (HTTPException, ValueError) as failed:
         error = f"the answer is not HTTP: {type(failed).__name__}"
     if status is not None and 300 <= status < 400:
         error = "redirects are not followed"
@@ -83,7 +87,7 @@ def attempt(
     )
 
 
-class _Deadline:
+class Deadline:
     """The time an attempt has left."""
 
     def __init__(self, timeout_s: float) -> None:
@@ -101,25 +105,37 @@ class _Deadline:
         return round((time.monotonic() - self._start_s) * 1000)
 
 
-class _TimedReader(io.RawIOBase):
-    """Reads a socket, each read with only the time that is left: a dripping answer ends too."""
+class _AnswerTooLong(HTTPException):
+    """More came than any answer needs."""
 
-    def __init__(self, sock: socket.socket, clock: _Deadline) -> None:
+
+class _TimedReader(io.RawIOBase):
+    """Reads a socket, each read with only the time that is left: a dripping answer ends too.
+
+    So does a flood: of headers, of interim answers, or of a chunk that names no true size.
+    """
+
+    def __init__(self, sock: socket.socket, clock: Deadline) -> None:
         self._sock = sock
         self._clock = clock
+        self._left_bytes = MOST_BYTES
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: Any) -> int:
+        if self._left_bytes <= 0:
+            raise _AnswerTooLong
         self._sock.settimeout(self._clock.left_s())
-        return self._sock.recv_into(buffer)
+        n_bytes = self._sock.recv_into(buffer, min(len(buffer), self._left_bytes))
+        self._left_bytes -= n_bytes
+        return n_bytes
 
 
 class _TimedSocket:
     """What `http.client` needs of a socket, under the attempt's clock."""
 
-    def __init__(self, sock: socket.socket, clock: _Deadline) -> None:
+    def __init__(self, sock: socket.socket, clock: Deadline) -> None:
         self._sock = sock
         self._clock = clock
 
@@ -139,7 +155,7 @@ def _post(
     endpoints: list[Endpoint],
     body: bytes,
     headers: Mapping[str, str],
-    clock: _Deadline,
+    clock: Deadline,
     tls: ssl.SSLContext | None,
 ) -> tuple[int, float | None]:
     with _connect(endpoints, clock) as plain, _secure(plain, target, clock, tls) as sock:
@@ -147,15 +163,24 @@ def _post(
         connection.sock = _TimedSocket(sock, clock)
         fixed = {"Host": target.authority, "Connection": "close"}
         connection.request("POST", target.path, body=body, headers={**headers, **fixed})
-        response = connection.getresponse()
-        try:
-            _discard(response)
-            return response.status, _retry_after_s(response.getheader("Retry-After"))
-        finally:
-            response.close()
+        return read_answer(sock, clock)
 
 
-def _connect(endpoints: list[Endpoint], clock: _Deadline) -> socket.socket:
+def read_answer(sock: socket.socket, clock: Deadline) -> tuple[int, float | None]:
+    """The status a receiver answers with, and for how many seconds it asks to be left alone.
+
+    Raises `OSError`, `HTTPException` or `ValueError` when no answer can be read.
+    """
+    response = HTTPResponse(_TimedSocket(sock, clock), method="POST")  # type: ignore[arg-type]  # all it needs
+    try:
+        response.begin()
+        _discard(response)
+        return response.status, read_retry_after(response.getheader("Retry-After"))
+    finally:
+        response.close()
+
+
+def _connect(endpoints: list[Endpoint], clock: Deadline) -> socket.socket:
     """A connection to the first address that takes it; each gets its share of the time."""
     failure: OSError = TimeoutError()
     for place, endpoint in enumerate(endpoints):
@@ -172,7 +197,7 @@ def _connect(endpoints: list[Endpoint], clock: _Deadline) -> socket.socket:
 
 
 def _secure(
-    plain: socket.socket, target: Target, clock: _Deadline, tls: ssl.SSLContext | None
+    plain: socket.socket, target: Target, clock: Deadline, tls: ssl.SSLContext | None
 ) -> socket.socket:
     """The connection itself, or TLS over it with the certificate checked for the host's name."""
     if target.scheme == "http":
@@ -185,20 +210,21 @@ def _discard(response: HTTPResponse) -> None:
     # The status is the answer; a receiver that never ends its body has still given it.
     try:
         response.read(MAX_ANSWER_BYTES)
-    except (OSError, HTTPException):
+    except (OSError, HTTPException, ValueError):
         return
 
 
-def _retry_after_s(value: str | None) -> float | None:
+def read_retry_after(value: str | None) -> float | None:
     """Seconds from now, from either form of the header; None when absent or not understood."""
     if value is None:
         return None
-    if value.strip().isascii() and value.strip().isdigit():
-        return float(value)
+    seconds = read_count(value.strip())
+    if seconds is not None:
+        return float(seconds)
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):  # a year or a zone that no clock knows
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

@@ -15,7 +15,7 @@ from shared.limits import Limits
 from shared.tenants import DEFAULT_TENANT, TENANT, ApiKey, KeyStore, NewKey, Scope
 from shared.views import timestamp
 
-LIFETIME = re.compile(r"(\d{1,6})([smhd])\Z")
+LIFETIME = re.compile(r"(\d{1,6})([smhd])\Z", re.ASCII)
 UNIT_MS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 MOST_NAME = 100
 

@@ -34,8 +34,8 @@ SHORTEST_S, LONGEST_S = 5, 86_400
 # Theirs is `input` without these; the model names the voice, the body the webhook.
 NOT_INPUT = ("id", "voice", "webhook_url", "webhook_events", "deadline_s")
 INPUT = tuple(name for name in JobBody.model_fields if name not in NOT_INPUT)
-PREFERS = re.compile(r'(?:^|[,;])\s*wait(?:\s*=\s*"?(\d{1,9})"?)?\s*(?:[,;]|$)', re.I)
-DURATION = re.compile(r"(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?\Z")
+PREFERS = re.compile(r'(?:^|[,;])\s*wait(?:\s*=\s*"?(\d{1,9})"?)?\s*(?:[,;]|$)', re.I | re.ASCII)
+DURATION = re.compile(r"(?:(\d{1,5})h)?(?:(\d{1,5})m)?(?:(\d{1,6})s?)?\Z", re.ASCII)
 UNITS_S = (3600, 60, 1)
 Event = Literal["start", "output", "logs", "completed"]
 FARM_EVENTS: dict[str, str] = {"start": "started", "completed": "completed", "logs": "logs"}

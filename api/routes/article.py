@@ -1,6 +1,7 @@
 """The article's own calls: a form that answers with a WAV, and JSON that answers with its link."""
 
 from flask import Blueprint, Response, jsonify, request
+from pydantic import BaseModel
 
 from api.answers import Operation, current_farm, documented
 from api.bodies import read_form, read_json
@@ -12,6 +13,7 @@ from api.routes.audio import download_of
 from api.submission import finish_or_raise, rules_of, submit
 from api.views import ArticleFailure, ArticleSuccess
 from shared.errors import InvalidRequest, NotFound
+from shared.numbers import read_decimal
 from shared.schemas import Job
 from shared.tenants import Scope
 
@@ -21,6 +23,9 @@ MISSING_TEXT = "Missing text"
 MISSING_TEXT_CHINESE = "请输入要合成的文本"
 FIELDS = ("text", "voice", "emotion")
 NUMBERS = ("speed", "pitch", "volume")
+FAILED: dict[int, type[BaseModel] | str | None] = dict.fromkeys(
+    (400, 401, 403, 413, 415, 429, 500, 503, 504), ArticleFailure
+)
 
 
 def _is_blank(text: object) -> bool:
@@ -37,10 +42,9 @@ def _form_values(form: dict[str, str]) -> dict[str, object]:
     values: dict[str, object] = {name: form[name] for name in form if name in FIELDS and form[name]}
     for name in NUMBERS:
         if given := form.get(name):
-            try:
-                values[name] = float(given)
-            except ValueError as error:
-                raise InvalidRequest(f"{name} 必须是数字: {given[:40]!r}") from error
+            values[name] = read_decimal(given)
+            if values[name] is None:
+                raise InvalidRequest(f"{name} 必须是数字: {given[:40]!r}")
     return values
 
 
@@ -51,7 +55,7 @@ def _form_values(form: dict[str, str]) -> dict[str, object]:
         tag="article",
         scope=Scope.SUBMIT,
         form=(*FIELDS, *NUMBERS),
-        answers={200: "audio/wav", 400: ArticleFailure, 500: ArticleFailure},
+        answers={200: "audio/wav", **FAILED},
     )
 )
 def synthesize() -> Response:
@@ -70,7 +74,7 @@ def synthesize() -> Response:
         tag="article",
         scope=Scope.SUBMIT,
         body=JobBody,
-        answers={200: ArticleSuccess, 400: ArticleFailure, 500: ArticleFailure},
+        answers={200: ArticleSuccess, **FAILED},
     )
 )
 def api_tts() -> Response:
@@ -87,7 +91,11 @@ def api_tts() -> Response:
         summary="The WAV a call of the article made",
         tag="article",
         scope=Scope.READ,
-        answers={200: "audio/wav", 206: "audio/wav", 404: ArticleFailure},
+        answers={
+            **dict.fromkeys((200, 206), "audio/wav"),
+            304: None,
+            **dict.fromkeys((401, 403, 404, 410, 416, 429, 503), ArticleFailure),
+        },
     )
 )
 def download(name: str) -> Response:

@@ -94,7 +94,7 @@ def get_audio(job_id: str) -> Response:
     Operation(
         summary="A job's audio under the signed link of its `links.listen`",
         tag="jobs",
-        answers={200: "audio/*", 206: "audio/*"},
+        answers={200: "audio/*", 206: "audio/*", 304: None},
         parameters={
             "query:tenant": {"type": "string"},
             "query:expires": {"type": "string"},
@@ -102,7 +102,16 @@ def get_audio(job_id: str) -> Response:
             "query:stream": {"enum": ["0", "1"]},
             "header:Range": {"type": "string"},
         },
-        errors=(LinkExpired, NotFound, WrongState, RangeNotSatisfiable, TooManyStreams),
+        errors=(
+            InvalidRequest,
+            LinkExpired,
+            NotFound,
+            WrongState,
+            RangeNotSatisfiable,
+            ObjectMissing,
+            TooManyStreams,
+            StreamingMissing,
+        ),
     )
 )
 def listen(job_id: str) -> Response:

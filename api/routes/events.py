@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic
 
 from flask import Blueprint, Response, request, stream_with_context
@@ -17,6 +18,7 @@ from api.submission import Seen
 from shared.batch_views import batch_view
 from shared.batches import Batch
 from shared.errors import FarmError, NotFound, Unavailable
+from shared.numbers import read_count
 from shared.schemas import Job
 from shared.tenants import Scope
 from shared.views import job_view
@@ -109,14 +111,14 @@ def follow_events(
 
 
 def _stream(farm: Farm, followed: Followed[Seen], now: Seen) -> Response:
-    last = request.headers.get("Last-Event-ID", "")
-    seen = int(last[:18]) if last.isascii() and last.isdigit() else -1
-    farm.slots.acquire()
+    told = read_count(request.headers.get("Last-Event-ID"))
+    seen = -1 if told is None else told
+    farm.slots.acquire(now.tenant)
     response = Response(
         stream_with_context(follow_events(farm, followed, now, seen)),
         content_type="text/event-stream",
     )
-    response.call_on_close(farm.slots.release)
+    response.call_on_close(partial(farm.slots.release, now.tenant))
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back
     return response

@@ -1,6 +1,7 @@
 """Replicate's dialect: predictions with their events, and voices as models."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
@@ -200,9 +201,9 @@ def cancel_prediction(prediction_id: str) -> Response:
 def stream_prediction(prediction_id: str) -> Response:
     farm = current_farm()
     job = farm.jobs.job(current_tenant(), prediction_id)
-    farm.slots.acquire()
+    farm.slots.acquire(job.tenant)
     response = Response(prediction_events(farm, job), content_type="text/event-stream")
-    response.call_on_close(farm.slots.release)
+    response.call_on_close(partial(farm.slots.release, job.tenant))
     response.headers["Cache-Control"] = "no-store"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would hold events back
     return response

@@ -124,7 +124,7 @@ def test_too_many_waiting_callers_are_told_to_come_back(api: Any) -> None:
     farm = api.app.extensions["ttsfarm"]
     job = api.submit()
     for _ in range(api.settings.api_threads * 3 // 4):
-        farm.slots.acquire()
+        farm.slots.acquire("default")
     answer = api.client.get(f"/v1/jobs/{job}/events")
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
     began = time.monotonic()

@@ -60,15 +60,7 @@ def test_a_caller_that_reads_again_takes_more(ends):
     reader.join()
 
 
-def test_no_send_lasts_longer_than_the_limit(ends):
-    ours, _ = ends
-    Line(ours).limit(0.05)
-    with pytest.raises(TimeoutError):
-        ours.sendall(bytes(50_000_000))
-
-
 def test_where_the_server_shows_no_connection_all_is_well():
     line = Line(None)
-    line.limit(1)
     assert line.takes(0)
     assert not line.gone()

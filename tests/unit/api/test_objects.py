@@ -24,6 +24,11 @@ from shared.errors import RangeNotSatisfiable
         ("bytes=a-b", None),
         ("bytes=0-1,5-6", None),
         ("seconds=0-1", None),
+        ("bytes=٠-٩", None),
+        ("bytes=０-９", None),
+        (f"bytes=0-{'9' * 6000}", (0, 100)),
+        (f"bytes=-{'9' * 6000}", (0, 100)),
+        (f"bytes={'0' * 6000}5-6", (5, 7)),
     ],
 )
 def test_a_range_selects_bytes_or_is_ignored(
@@ -32,7 +37,9 @@ def test_a_range_selects_bytes_or_is_ignored(
     assert select_range(header, 100) == expected
 
 
-@pytest.mark.parametrize("header", ["bytes=100-", "bytes=100-200", "bytes=-0"])
+@pytest.mark.parametrize(
+    "header", ["bytes=100-", "bytes=100-200", "bytes=-0", f"bytes={'9' * 6000}-"]
+)
 def test_a_range_outside_is_refused_with_the_size(header: str) -> None:
     with pytest.raises(RangeNotSatisfiable) as caught:
         select_range(header, 100)

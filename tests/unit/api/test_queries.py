@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 import pytest
 from werkzeug.datastructures import MultiDict
 
-from api.queries import read_page, read_prefer, read_wait
+from api.queries import read_page, read_plain_page, read_prefer, read_wait
 from shared.errors import InvalidRequest
 from shared.states import JobStatus
 
@@ -28,6 +28,10 @@ def query(text: str) -> "MultiDict[str, str]":
         ("wait=-1", None),
         ("wait=soon", None),
         ("await=5", None),
+        ("wait=٣", None),
+        (f"wait={'9' * 6000}", None),
+        ("," * 8000 + "wait=5", 5),
+        (", " * 4000 + "wait", None),
     ],
 )
 def test_a_preferred_wait_is_read_and_cut(header: str | None, seconds: int | None) -> None:
@@ -44,7 +48,11 @@ def test_a_wait_is_a_number_of_seconds() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["wait=", "wait=x", "wait=-1", "wait=61", "wait=nan", "wait=inf", "waitt=1"]
+    "text",
+    [
+        *("wait=", "wait=x", "wait=-1", "wait=61", "wait=nan", "wait=inf", "waitt=1"),
+        *("wait=1_0", "wait=٣", f"wait={'9' * 6000}", "wait=1e999"),
+    ],
 )
 def test_another_wait_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest):
@@ -70,3 +78,17 @@ def test_every_wrong_parameter_of_a_page_is_named() -> None:
         read_page(query("limit=0&status=done&cursor=x&order=asc"))
     fields = {fault["field"] for fault in caught.value.details["errors"]}
     assert fields == {"limit", "status", "cursor", "order"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("cursor=١.a", "cursor=１２.a", f"cursor={'9' * 6000}.a", "cursor=12.a%0a", "cursor=12.é"),
+        *("limit=٣", "limit=0", "limit=201", "limit=1_0", f"limit=000000001{'9' * 6000}"),
+    ],
+)
+def test_a_page_named_by_strange_numbers_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        read_page(query(text))
+    with pytest.raises(InvalidRequest):
+        read_plain_page(query(text))

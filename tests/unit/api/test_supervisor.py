@@ -252,3 +252,11 @@ def test_a_person_reads_the_warnings_of_redis_and_not_its_greetings():
 def test_the_command_a_newcomer_copies_names_the_farm():
     assert "http://127.0.0.1:8080/synthesize" in hello("http://127.0.0.1:8080")
     assert " -d voice=fake " in hello("http://127.0.0.1:8080", "fake")
+
+
+def test_a_line_of_a_child_can_not_move_the_cursor_of_a_terminal() -> None:
+    out = Terminal()
+    line = {"message": "said \x1b[2J\r\u202e\x9b", "level": "INFO"}
+    Console(out, {}).line("api", json.dumps(line))
+    assert "said \\x1b[2J\\r\\u202e\\x9b" in out.getvalue()
+    assert "\x1b[2J" not in out.getvalue()

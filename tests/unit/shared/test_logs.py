@@ -58,3 +58,14 @@ def test_configuring_again_replaces_the_handler(lines: io.StringIO) -> None:
     logging.getLogger("x").info("once")
     logging.getLogger().removeHandler(handler)
     assert (lines.getvalue(), len(read(again))) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    "given", ["a\nb", 'a\r\n{"level": "ERROR"}', "\x1b[2J", "\u2028x\u2029", '"', "\x00", "\udc80"]
+)
+def test_what_a_stranger_wrote_stays_in_its_line(lines: io.StringIO, given: str) -> None:
+    logging.getLogger("x").info("said %s", given, extra={"action": "a", "route": given})
+    written = lines.getvalue()
+    assert written.count("\n") == 1
+    assert "\x1b" not in written
+    assert json.loads(written)["message"] == f"said {given}"

@@ -14,8 +14,9 @@ import pytest
 
 from shared.addresses import AddressGuard, check_url
 from shared.errors import ForbiddenAddress
+from shared.numbers import LARGEST
 from worker.addresses import resolve
-from worker.courier import MAX_ANSWER_BYTES, Outcome, attempt
+from worker.courier import MAX_ANSWER_BYTES, MOST_BYTES, Outcome, attempt
 
 LOOPBACK = AddressGuard.parse("127.0.0.0/8, ::1")
 BODY = '{"type":"job.completed","data":"你好"}'.encode()
@@ -161,12 +162,28 @@ def test_retry_after_as_a_date_is_read() -> None:
     assert retry_after_s == pytest.approx(60, abs=5)
 
 
-@pytest.mark.parametrize("value", ["soon", "-5", "1.5", "", "٣", "Fri, 99 Foo 2026 99:99:99 GMT"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("soon", "-5", "1.5", "", "٣", "1_0", "Fri, 99 Foo 2026 99:99:99 GMT"),
+        "Fri, 01 Jan 99999999999999999999 00:00:00 GMT",
+        f"Fri, 01 Jan {'9' * 5000} 00:00:00 GMT",
+        "Fri, 01 Jan 2027 00:00:00 +99999999999999999999",
+    ],
+)
 def test_a_retry_after_not_understood_is_left_out(value: str) -> None:
     text = f"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: {value}\r\n\r\n".encode()
     with Receiver(lambda connection: connection.sendall(text)) as receiver:
         outcome = send(receiver.url)
     assert (outcome.status, outcome.retry_after_s) == (503, None)
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_a_retry_after_far_away_is_a_number(value: str) -> None:
+    with Receiver(answering("503 Busy", f"Retry-After: {value}")) as receiver:
+        outcome = send(receiver.url)
+    assert outcome.status == 503
+    assert 86_400 < (outcome.retry_after_s or 0) <= LARGEST
 
 
 def test_a_date_in_the_past_asks_for_no_wait() -> None:
@@ -242,6 +259,53 @@ def test_an_answer_that_is_not_http_is_a_failure(text: str) -> None:
     assert not outcome.accepted
     assert outcome.status is None
     assert outcome.error
+
+
+@pytest.mark.parametrize(
+    "size", ["-1", "-5", "x", "F" * 40, "9" * 6000, "٣", "1 2", "", "0x10", "1_0"]
+)
+def test_a_chunk_of_a_strange_size_does_not_undo_the_status(size: str) -> None:
+    text = f"HTTP/1.1 503 Busy\r\nTransfer-Encoding: chunked\r\n\r\n{size}\r\nabc\r\n".encode()
+    with Receiver(lambda connection: connection.sendall(text)) as receiver:
+        outcome = send(receiver.url)
+    assert (outcome.status, outcome.accepted) == (503, False)
+
+
+@pytest.mark.parametrize("length", ["-1", "9" * 6000, "x", "٣", "1, 2"])
+def test_a_strange_length_does_not_undo_the_status(length: str) -> None:
+    text = f"HTTP/1.1 204 Fine\r\nContent-Length: {length}\r\n\r\n".encode()
+    with Receiver(lambda connection: connection.sendall(text)) as receiver:
+        assert send(receiver.url).accepted
+
+
+def flooding(start: bytes, again: bytes, sent: list[int]) -> Talk:
+    def talk(connection: socket.socket) -> None:
+        connection.sendall(start)
+        while True:
+            sent.append(connection.send(again))
+
+    return talk
+
+
+@pytest.mark.parametrize(
+    ("start", "again", "status"),
+    [
+        (b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000, None),
+        (b"HTTP/1.1 100 Continue\r\n", b"X: y\r\n" * 1000, None),
+        (b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * 1000, None),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n", b"x" * 65536, 200),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X: y\r\n" * 1000, 200),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 1000, 200),
+    ],
+)
+def test_a_flood_is_read_up_to_a_bound(start: bytes, again: bytes, status: int | None) -> None:
+    """Without one, each would be read until the time is over."""
+    sent: list[int] = []
+    with Receiver(flooding(start, again, sent)) as receiver:
+        outcome = send(receiver.url, timeout_s=600)
+    assert outcome.status == status
+    assert outcome.error is None or "answer" in outcome.error
+    assert sum(sent) < MOST_BYTES * 50  # the rest is what socket buffers take
 
 
 def test_nobody_there_is_a_failure() -> None:
