@@ -270,6 +270,8 @@ class Door(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         self.poller.register(connection.sock, event, heed)
 
     def _heed(self, act: Act, connection: Connection, sock: socket.socket) -> None:
+        if connection not in self._waiting:  # dropped since the loop saw it ready
+            return
         try:
             act(connection, sock)
         except Exception as error:  # noqa: BLE001  # outermost loop: one caller may not end it
