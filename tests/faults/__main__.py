@@ -1,7 +1,8 @@
-"""`python -m tests.faults`: scenarios by seed, each on a farm of its own, and a table at the end."""
+"""`python -m tests.faults`: scenarios by seed, each on a farm of its own, then a table."""
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ HEAD = ("scenario", "runs", "failures", "seconds")
 def main() -> int:
     """The number of runs that failed, 1 at most."""
     asked = _asked()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no farm is left running
     seeds = [asked.seed] if asked.seed is not None else range(1, asked.seeds + 1)
     numbers = asked.scenario.split(",") if asked.scenario else list(SCENARIOS)
     folder, calm = Path(tempfile.mkdtemp(prefix="faults-")), CalmRun()

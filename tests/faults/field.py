@@ -231,12 +231,12 @@ class Field:
         for job in left:
             self.history.note("has not ended", job)
 
-    def until(self, condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
+    def until(self, condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
         """Return when it holds; calls that break meanwhile are tried again."""
 
         def holds() -> bool:
             with suppress(*BROKEN, AssertionError):
-                return condition()
+                return bool(condition())
             return False
 
         wait_until(holds, timeout_s, every_s=0.05)

@@ -29,9 +29,9 @@ class Scenario:
     spoken_once: bool = False
 
 
-def orders(field: Field, n: int, **fixed: object) -> list[Order]:
+def orders(field: Field, n: int, prefix: str = "", **fixed: object) -> list[Order]:
     """`n` short jobs, with and without a webhook."""
-    return [order(field.rng, f"{i:03d}", webhook=True, **fixed) for i in range(n)]
+    return [order(field.rng, f"{prefix}{i:03d}", webhook=True, **fixed) for i in range(n)]
 
 
 def long_job(field: Field, n_sentences: int, key: str = "book", **fixed: object) -> str:

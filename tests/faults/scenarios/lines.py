@@ -60,7 +60,7 @@ def redis_fails(field: Field) -> None:
         harm.kill_redis(field, rng.uniform(0.3, 2.0))
     with harm.redis_frozen(field), measured(field, "submit to frozen Redis, answered"):
         _is_refused(field, "frozen", "state_store_unavailable")
-    jobs = field.submit_all(orders(field, 3, text=sentence(rng, 200)))
+    jobs = field.submit_all(orders(field, 3, "late"))
     _redis_is_full(field)
     field.end(jobs)
 
@@ -171,7 +171,7 @@ def receivers_fail(field: Field) -> None:
     jobs = [field.submit(order(field.rng, f"{i:02d}", webhook=True)) for i in range(4)]
     field.receiver.go_away()
     field.history.note("take down", "receiver")
-    jobs += field.submit_all(orders(field, 6, most=1))
+    jobs += field.submit_all(orders(field, 6, "away", most=1))
     field.end(jobs)
 
     def tried() -> bool:

@@ -114,10 +114,10 @@ def poisoned(field: Field) -> None:
 
 def rolled(field: Field) -> None:
     """SIGTERM to one worker after the other: each ends in order, and no lease has to end."""
-    long_job(field, field.rng.randint(12, 18))
-    with under_load(field, orders(field, 12)):
+    with under_load(field, orders(field, 8)):
         for name in field.rng.sample(harm.WORKERS, k=2):
-            field.until(partial(_is_busy, field, name))
+            job = long_job(field, field.rng.randint(8, 12), key=f"behind {name}")
+            field.until(partial(harm.held_by, field, name, job))
             whole = field.rng.random() < 0.5
             field.history.note("SIGTERM", name, whole_group=whole)
             if whole:
@@ -128,10 +128,6 @@ def rolled(field: Field) -> None:
             assert status == 0, f"{name} ended with {status}"
             harm.start(field, name)
             field.wait_for_workers(name)
-
-
-def _is_busy(field: Field, name: str) -> bool:
-    return bool(field.workers()[name]["holding"])
 
 
 def slow_to_load(field: Field) -> None:
