@@ -12,7 +12,7 @@ PIP_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 COMPILE = $(PIP_COMPILE) --extra worker --extra embedded
 
-.PHONY: help up test check fmt bench bench-scale bench-engine bench-text lock lock-images wheels clean
+.PHONY: help up test faults check fmt bench bench-scale bench-engine bench-text lock lock-images wheels clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,10 @@ up: $(FARM) ## Start the farm on this machine; make up ARGS="--port 8080 --data-
 
 test: $(DEV) ## Run the tests; make test ARGS="-k embedded"
 	$(BIN)/pytest $(ARGS)
+
+faults: $(DEV) ## Break running farms by seed; make faults SEEDS=100, or SCENARIO=17 SEED=5
+	$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),1) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 
 check: $(DEV) ## Formatting, lint, types and who imports whom
 	$(BIN)/ruff format --check .

@@ -1,6 +1,5 @@
 """The faults, each noted in the history with what it did to whom."""
 
-import json
 import os
 import signal
 import time
@@ -8,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import tests.units
 from shared.bells import Bells, celery_app, lane_queue
 from shared.settings import Settings
 from tests.faults.field import Field
@@ -17,15 +17,12 @@ WORKERS = ("worker0", "worker1")
 
 def units(field: Field, job: str) -> dict[str, dict[str, Any]]:
     """What Redis knows of every unit of a job."""
-    rows: Any = field.ground.client.hgetall(f"ttsfarm:job:{job}:units")
-    return {unit: json.loads(text) for unit, text in rows.items()}
+    return tests.units.units(field.farm.redis.url, job)
 
 
 def held_by(field: Field, name: str, job: str) -> list[str]:
     """The segments of a job that a worker's process holds now."""
-    owner = f"worker-{field.farm.children[name].pid}-"
-    rows = units(field, job).items()
-    return [u for u, row in rows if u.isdigit() and row["s"] == "claimed" and owner in row["w"]]
+    return tests.units.held_by(field.farm.redis.url, field.farm.children[name].pid, job)
 
 
 def kill(field: Field, name: str) -> None:

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
-from tests.conftest import part
 from tests.faults import harm
 from tests.faults.field import Field, Shape
 from tests.faults.orders import Order, sentence
@@ -22,7 +21,8 @@ from tests.faults.scenarios.base import (
     under_load,
 )
 
-FAKETIME = ("/usr/lib/*/faketime/libfaketime.so.1", "/usr/lib/faketime/libfaketime.so.1")
+CLOCK = Path(__file__).parents[1] / "clock"
+HOUR_S = 3600
 # Wrong clocks need a store without signatures; poison needs few losses to be known.
 SMALL = Shape(
     name="small", workers=1, local=True, env={"TTSFARM_LEASE_S": "1", "TTSFARM_MAX_LOSSES": "3"}
@@ -44,24 +44,29 @@ def caught_in_the_act(field: Field, name: str, job: str) -> Iterator[list[str]]:
 
 
 def killed(field: Field) -> None:
-    """Only what was in hand is rendered again, and it is once the lease has ended."""
-    n_segments = field.rng.randint(10, 16)
-    job = long_job(field, n_segments)
-    field.in_the_middle(job, field.rng.randint(1, n_segments // 2))
-    victim, whole = field.rng.choice(harm.WORKERS), field.rng.random() < 0.5
-    with caught_in_the_act(field, victim, job) as held:
-        before = {unit: row["a"] for unit, row in harm.units(field, job).items()}
-        if whole:
-            harm.kill(field, victim)
-        else:
-            harm.kill_child(field, victim)
-    with measured(field, "kill -9 to claimed anew"):
-        field.until(lambda: all(harm.units(field, job)[u]["a"] > before[u] for u in held))
-    if whole:
-        harm.start(field, victim)
-    field.end([job])
-    repeated = [u for u, row in harm.units(field, job).items() if u.isdigit() and row["a"] > 1]
-    assert set(repeated) <= set(held), f"rendered again: {repeated}, in hand: {held}"
+    """Only what was in hand is rendered again, and it is once the lease has ended.
+
+    Once a whole worker is killed, once its child alone.
+    """
+    for whole in field.rng.sample((True, False), k=2):
+        n_segments, what = field.rng.randint(8, 12), "a worker" if whole else "a child"
+        job = long_job(field, n_segments, key=what)
+        field.in_the_middle(job, field.rng.randint(1, n_segments // 2))
+        victim = field.rng.choice(harm.WORKERS)
+        with caught_in_the_act(field, victim, job) as held:
+            before = {unit: row["a"] for unit, row in harm.units(field, job).items()}
+            (harm.kill if whole else harm.kill_child)(field, victim)
+        with measured(field, f"kill -9 of {what} to its work claimed anew"):
+            field.until(partial(_claimed_anew, field, job, before, held))
+        restore(field)
+        field.end([job])
+        again = [u for u, row in harm.units(field, job).items() if u.isdigit() and row["a"] > 1]
+        assert set(again) <= set(held), f"rendered again: {again}, in hand: {held}"
+
+
+def _claimed_anew(field: Field, job: str, before: dict[str, int], held: list[str]) -> bool:
+    now = harm.units(field, job)
+    return all(now[unit]["a"] > before[unit] for unit in held)
 
 
 def frozen(field: Field) -> None:
@@ -115,10 +120,11 @@ def poisoned(field: Field) -> None:
 def rolled(field: Field) -> None:
     """SIGTERM to one worker after the other: each ends in order, and no lease has to end."""
     with under_load(field, orders(field, 8)):
+        whole = field.rng.random() < 0.5  # the first one's whole group, or the second one's
         for name in field.rng.sample(harm.WORKERS, k=2):
             job = long_job(field, field.rng.randint(8, 12), key=f"behind {name}")
             field.until(partial(harm.held_by, field, name, job))
-            whole = field.rng.random() < 0.5
+            whole = not whole
             field.history.note("SIGTERM", name, whole_group=whole)
             if whole:
                 field.farm.signal(name, signal.SIGTERM)
@@ -158,28 +164,17 @@ def slow_to_load(field: Field) -> None:
 
 def wrong_clocks(field: Field) -> None:
     """Workers an hour ahead and an hour behind do all the work; keepers change, and die."""
-    library = part("libfaketime", next(map(str, _libraries()), None))
-    for name, offset in (("ahead", "+1h"), ("behind", "-1h")):
-        field.farm.own[name] = {
-            "LD_PRELOAD": library,
-            "FAKETIME": offset,
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        }
+    for name, offset_s in (("ahead", HOUR_S), ("behind", -HOUR_S)):
+        field.farm.own[name] = {"PYTHONPATH": str(CLOCK), "FAULTS_CLOCK_S": str(offset_s)}
         harm.start(field, name)
     field.wait_for_workers("ahead", "behind")
-    started = [
-        row["started_at"] for row in map(field.workers().get, ("behind", "worker0", "ahead")) if row
-    ]
+    here = field.workers()
+    started = [here[name]["started_at"] for name in ("behind", "worker0", "ahead")]
     assert started == sorted(started), "the clocks are not wrong"
     harm.kill(field, "worker0")
     with under_load(field, orders(field, 8)):
         _change_keepers(field)
     restore(field)
-
-
-def _libraries() -> Iterator[Path]:
-    for pattern in FAKETIME:
-        yield from Path("/").glob(pattern[1:])
 
 
 def _keeper(field: Field) -> str:
