@@ -223,6 +223,7 @@ class Field:
         left = set(jobs)
         limit = time.monotonic() + PATIENCE_S
         while left and time.monotonic() < limit:
+            self.revive()
             for job in sorted(left):
                 with suppress(*BROKEN, AssertionError):
                     if self.job(job)["status"] in TERMINAL:
@@ -240,6 +241,25 @@ class Field:
             return False
 
         wait_until(holds, timeout_s, every_s=0.05)
+
+    # Processes
+
+    def start(self, name: str) -> None:
+        """Start a process that was killed or stopped."""
+        self.history.note("start", name)
+        if name == "api":
+            self.farm.spawn("api", "ttsfarm", "serve")
+        elif name == "courier":
+            self.farm.spawn("courier", "ttsfarm-worker", "run", "--courier")
+        else:
+            self.farm.add_worker(name)
+
+    def revive(self) -> None:
+        """Start again what has ended by itself, as a supervisor would."""
+        for name, child in list(self.farm.children.items()):
+            if name not in self.suffering and child.poll() is not None:
+                self.history.note("ended by itself", name, status=child.poll())
+                self.start(name)
 
     # What the farm says
 

@@ -38,17 +38,6 @@ def kill_child(field: Field, name: str) -> None:
     os.kill(pid, signal.SIGKILL)
 
 
-def start(field: Field, name: str) -> None:
-    """Start a process that was killed or stopped."""
-    field.history.note("start", name)
-    if name == "api":
-        field.farm.spawn("api", "ttsfarm", "serve")
-    elif name == "courier":
-        field.farm.spawn("courier", "ttsfarm-worker", "run", "--courier")
-    else:
-        field.farm.add_worker(name)
-
-
 @contextmanager
 def frozen(field: Field, name: str) -> Iterator[None]:
     """SIGSTOP of a process and its children, until the block's end."""

@@ -8,7 +8,6 @@ from random import Random
 from threading import Event
 from time import monotonic
 
-from tests.faults import harm
 from tests.faults.field import Field, Shape
 from tests.faults.orders import Order, book, order
 
@@ -46,7 +45,7 @@ def restore(field: Field) -> None:
     for name in ("api", "courier", *workers):
         child = field.farm.children.get(name)
         if child is None or child.poll() is not None:
-            harm.start(field, name)
+            field.start(name)
     field.wait_for_workers(*workers)
 
 

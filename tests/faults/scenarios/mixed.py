@@ -39,7 +39,7 @@ def _killed(field: Field) -> Iterator[None]:
     with _victim(field) as name:
         harm.kill(field, name)
         yield
-        harm.start(field, name)
+        field.start(name)
 
 
 @contextmanager
@@ -62,7 +62,7 @@ def _terminated(field: Field) -> Iterator[None]:
             harm.kill(field, name)
         else:
             del field.farm.children[name]
-        harm.start(field, name)
+        field.start(name)
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def rolled(field: Field) -> None:
                 field.farm.children[name].terminate()
             status = field.farm.children.pop(name).wait(timeout=120)
             assert status == 0, f"{name} ended with {status}"
-            harm.start(field, name)
+            field.start(name)
             field.wait_for_workers(name)
 
 
@@ -145,7 +145,7 @@ def slow_to_load(field: Field) -> None:
     farm.own["slow"] = {"TTSFARM_FAKE_LOAD_S": str(LOAD_S)}
     farm.own["late"] = {"TTSFARM_FAKE_LOAD_S": "600", "TTSFARM_LOAD_TIMEOUT_S": "1"}
     for name in ("slow", "late"):
-        harm.start(field, name)
+        field.start(name)
     field.wait_for_workers("slow")
     old = field.workers()["slow"]["pid"]
     for name in harm.WORKERS:
@@ -166,7 +166,7 @@ def wrong_clocks(field: Field) -> None:
     """Workers an hour ahead and an hour behind do all the work; keepers change, and die."""
     for name, offset_s in (("ahead", HOUR_S), ("behind", -HOUR_S)):
         field.farm.own[name] = {"PYTHONPATH": str(CLOCK), "FAULTS_CLOCK_S": str(offset_s)}
-        harm.start(field, name)
+        field.start(name)
     field.wait_for_workers("ahead", "behind")
     here = field.workers()
     started = [here[name]["started_at"] for name in ("behind", "worker0", "ahead")]
