@@ -25,7 +25,7 @@ def main() -> int:
     try:
         for seed in seeds:
             for number in numbers:
-                results.append(_run(number, seed, folder / f"{number}-{seed}", calm))
+                results.append(_run(number, seed, folder / f"{number}-{seed}", calm, asked.short))
                 _tell(results[-1], asked.verbose)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -42,6 +42,9 @@ def _asked() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="run seeds 1 to so many")
     parser.add_argument("--seed", type=int, help="run this seed alone")
     parser.add_argument("--scenario", help=f"of {', '.join(SCENARIOS)}, by comma; all of them")
+    parser.add_argument(
+        "--short", action="store_true", help="as every change of the code is tested"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="print every history")
     asked = parser.parse_args()
     if unknown := set((asked.scenario or "1").split(",")) - SCENARIOS.keys():
@@ -49,10 +52,10 @@ def _asked() -> argparse.Namespace:
     return asked
 
 
-def _run(number: str, seed: int, folder: Path, calm: CalmRun) -> Result:
+def _run(number: str, seed: int, folder: Path, calm: CalmRun, short: bool) -> Result:
     scenario = SCENARIOS[number]
     with ground_of(scenario.shape, folder / "farm") as ground:
-        result = run(scenario, seed, ground, calm, last=True)
+        result = run(scenario, seed, ground, calm, short=short)
     if not result.breaches:
         shutil.rmtree(folder)
     return result

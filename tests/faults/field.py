@@ -143,12 +143,12 @@ class Ground:
 class Field:
     """One run: a scenario's hands on a ground, its dice, its callers and its history."""
 
-    def __init__(self, ground: Ground, scenario: str, seed: int) -> None:
+    def __init__(self, ground: Ground, scenario: str, seed: int, *, short: bool) -> None:
         self.ground = ground
         self.farm = ground.farm
         self.receiver = ground.receiver
         self.rng = Random(f"{scenario} {seed}")
-        self.history = History(scenario, seed)
+        self.history = History(scenario, seed, short=short)
         self.orders: dict[str, Order] = {}  # by job; those that were deleted are not among them
         self.later: list[Order] = []  # what was refused, and is asked for again at the end
         self.suffering: set[str] = set()  # processes that a fault has in hand
@@ -159,6 +159,11 @@ class Field:
         self._seen: dict[str, str] = {}
         self._watching = threading.Thread(target=self._watch, daemon=True)
         self._watching.start()
+
+    def length(self, short: float, *longer: float) -> float:
+        """How long a fault lasts, or how much there is: by the dice, unless the run is short."""
+        chosen = self.rng.choice((short, *longer))
+        return short if self.history.short else chosen
 
     def leave(self) -> None:
         self._over.set()

@@ -23,11 +23,12 @@ class Event:
 
 
 class History:
-    """Grows from several threads; `scenario` and `seed` say how the run is repeated."""
+    """Grows from several threads; `scenario`, `seed` and `short` say how the run is repeated."""
 
-    def __init__(self, scenario: str, seed: int) -> None:
+    def __init__(self, scenario: str, seed: int, *, short: bool = False) -> None:
         self.scenario = scenario
         self.seed = seed
+        self.short = short
         self._start_s = monotonic()
         self._events: list[Event] = []
         self._lock = threading.Lock()
@@ -40,7 +41,8 @@ class History:
     @property
     def command(self) -> str:
         """What repeats this run."""
-        return f"make faults SCENARIO={self.scenario} SEED={self.seed}"
+        how = " ARGS=--short" if self.short else ""
+        return f"make faults SCENARIO={self.scenario} SEED={self.seed}{how}"
 
     def note(self, what: str, about: str = "", **more: Any) -> None:
         with self._lock:

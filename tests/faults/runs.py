@@ -49,16 +49,29 @@ def ground_of(shape: Shape, folder: Path) -> Iterator[Ground]:
         ground.close()
 
 
-def run(scenario: Scenario, seed: int, ground: Ground, calm: CalmRun, *, last: bool) -> Result:
-    """Play a scenario and judge it; after the `last` on its ground, what is left there as well."""
-    field, start_s, found = Field(ground, scenario.number, seed), monotonic(), list[str]()
+def run(
+    scenario: Scenario,
+    seed: int,
+    ground: Ground,
+    calm: CalmRun,
+    *,
+    last: bool = True,
+    short: bool = False,
+) -> Result:
+    """Play a scenario and judge it; after the `last` on its ground, what is left there as well.
+
+    A `short` run has no fault that lasts longer than it must.
+    """
+    field = Field(ground, scenario.number, seed, short=short)
+    start_s, found = monotonic(), list[str]()
     try:
-        found += _played(field, scenario)
-        field.end(list(field.orders))
+        _play(field, scenario)
         found += breaches(gather(field, calm), spoken_once=scenario.spoken_once)
         if last and not found:
             clear(field)
             found += left_behind(leftovers(ground))
+    except AssertionError as error:  # the scenario itself saw it, or waited too long
+        found.append(f"{scenario.title}: {error}")
     finally:
         field.leave()
         field.history.write(ground.farm.directory.parent / "histories")
@@ -70,12 +83,9 @@ def run(scenario: Scenario, seed: int, ground: Ground, calm: CalmRun, *, last: b
     )
 
 
-def _played(field: Field, scenario: Scenario) -> list[str]:
-    """What the scenario itself found wrong."""
-    try:
-        scenario.play(field)
-        for wish in field.later:
-            field.submit(wish)
-    except AssertionError as error:
-        return [f"{scenario.title}: {error}"]
-    return []
+def _play(field: Field, scenario: Scenario) -> None:
+    """All of a scenario, until every job that was accepted has ended."""
+    scenario.play(field)
+    for wish in field.later:
+        field.submit(wish)
+    field.end(list(field.orders))

@@ -155,5 +155,6 @@ def test_a_history_says_how_to_repeat_it_and_can_be_read_again(tmp_path: Any) ->
     history.note("saw", "j1", status="running")
     assert history.statuses("j1") == ["queued", "running"]
     assert "make faults SCENARIO=17 SEED=5" in str(history)
+    assert "SEED=5 ARGS=--short" in str(History("17", 5, short=True))
     rows = [json.loads(line) for line in history.write(tmp_path).read_text().splitlines()]
     assert [row["what"] for row in rows] == ["saw", "kill -9", "saw"]

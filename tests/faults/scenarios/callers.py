@@ -11,7 +11,7 @@ from tests.faults.field import Field, Shape
 from tests.faults.orders import Order, book, order, sentence
 from tests.faults.scenarios.base import PATIENT, Scenario, orders
 
-N_SENTENCES = 60
+N_SENTENCES = 60  # of a book in a short run
 
 
 def _caller(field: Field, tenant: str) -> dict[str, str]:
@@ -25,16 +25,16 @@ def greetings_behind_books(field: Field) -> None:
     """Two tenants' books get equal shares, and a third one's greetings do not wait for them."""
     one, two, three = (_caller(field, name) for name in ("one", "two", "three"))
     field.callers, field.admin = [one, two, three], one
-    books = []
+    books, n_sentences = [], int(field.length(N_SENTENCES, 5 * N_SENTENCES))
     for name, headers in (("甲", one), ("乙", two)):
-        text = book(field.rng, name, N_SENTENCES)
+        text = book(field.rng, name, n_sentences)
         books.append(field.submit(Order(key=name, text=text, headers=headers, cache=False)))
     field.in_the_middle(books[0], field.rng.randint(1, 3))
     short = [order(field.rng, f"hi{i}", most=1, headers=three, priority="normal") for i in range(6)]
     greetings = field.submit_all(short)
-    field.until(lambda: max(map(field.n_done, books)) == N_SENTENCES)
+    field.until(lambda: max(map(field.n_done, books)) == n_sentences)
     # Turns are of 400 characters, a third of a book; one after the other it would be none.
-    assert min(map(field.n_done, books)) >= N_SENTENCES // 3
+    assert min(map(field.n_done, books)) >= n_sentences // 3
     field.end([*books, *greetings])
     books_ended = min(field.job(job)["finished_at"] for job in books)
     met = [view for view in map(field.job, greetings) if view["created_at"] < books_ended]

@@ -60,6 +60,8 @@ def redis_fails(field: Field) -> None:
         harm.kill_redis(field, rng.uniform(0.3, 2.0))
     with harm.redis_frozen(field), measured(field, "submit to frozen Redis, answered"):
         _is_refused(field, "frozen", "state_store_unavailable")
+    with harm.redis_frozen(field):
+        Event().wait(field.length(0.5, 10, 75))
     jobs = field.submit_all(orders(field, 3, "late"))
     _redis_is_full(field)
     field.end(jobs)
@@ -112,7 +114,7 @@ def store_fails(field: Field) -> None:
         field.in_the_middle(job, 1)
         with fault(field):
             field.in_the_middle(job, 1)
-            Event().wait(field.rng.uniform(0.5, 2.0))
+            Event().wait(field.length(field.rng.uniform(0.5, 2.0), 10, 40))
         with measured(field, f"store {fault.__name__.strip('_')}, mended to the job's end"):
             field.end([job])
     if field.farm.store_wire:
