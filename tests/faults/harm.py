@@ -85,6 +85,19 @@ def redis_frozen(field: Field) -> Iterator[None]:
         process.send_signal(signal.SIGCONT)
 
 
+@contextmanager
+def redis_full(field: Field) -> Iterator[None]:
+    """Redis refuses every write that needs room, until the block's end or its own."""
+    client = field.ground.client
+    field.history.note("fill", "redis")
+    client.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        client.config_set("maxmemory", 0)
+        field.history.note("make room", "redis")
+
+
 def drop_the_queue(field: Field) -> None:
     """Delete every Celery message, taken or not."""
     gone = field.ground.client.delete(lane_queue("fake"), "unacked", "unacked_index")

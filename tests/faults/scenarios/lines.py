@@ -62,9 +62,12 @@ def redis_fails(field: Field) -> None:
         _is_refused(field, "frozen", "state_store_unavailable")
     with harm.redis_frozen(field):
         Event().wait(field.length(0.5, 10, 75))
-    jobs = field.submit_all(orders(field, 3, "late"))
-    _redis_is_full(field)
-    field.end(jobs)
+    jobs = [long_job(field, 12, key="late"), *field.submit_all(orders(field, 3, "late"))]
+    with harm.redis_full(field):
+        _is_refused(field, "full", "state_store_full")
+        Event().wait(field.length(1.0, 10, 75))
+    with measured(field, "room in Redis to all jobs' end"):
+        field.end(jobs)
 
 
 def _is_refused(field: Field, key: str, code: str) -> None:
@@ -76,15 +79,6 @@ def _is_refused(field: Field, key: str, code: str) -> None:
     assert int(answer.headers["Retry-After"]) > 0
     # It may have been taken all the same, so its caller asks again under its key.
     field.later.append(wish)
-
-
-def _redis_is_full(field: Field) -> None:
-    client = field.ground.client
-    field.history.note("fill", "redis")
-    client.config_set("maxmemory", 1)
-    _is_refused(field, "full", "state_store_full")
-    client.config_set("maxmemory", 0)
-    field.history.note("empty", "redis")
 
 
 def half_open(field: Field) -> None:

@@ -119,7 +119,7 @@ def _receiver_away(field: Field) -> Iterator[None]:
     field.history.note("mend", "receiver")
 
 
-FAULTS: dict[str, Fault] = {  # no fault stands inside another of its kind
+FAULTS: dict[str, Fault] = {
     "kill": _killed,
     "kill a child": _child_killed,
     "terminate": _terminated,
@@ -127,13 +127,16 @@ FAULTS: dict[str, Fault] = {  # no fault stands inside another of its kind
     "cut": _cut,
     "kill Redis": _redis_killed,
     "freeze Redis": harm.redis_frozen,
+    "fill Redis": harm.redis_full,
     "delete the queue": _queue_deleted,
     "store away": harm.store_away,
     "store deaf": _store_deaf,
     "moods": _moody,
     "receiver away": _receiver_away,
 }
+# Of a group, none stands inside another.
 STORE = {"store away", "store deaf"}
+REDIS = {"kill Redis", "freeze Redis", "fill Redis", "delete the queue"}
 RECEIVER = {"moods", "receiver away"}
 
 
@@ -153,7 +156,7 @@ def mixed(field: Field) -> None:
 def _suffer(field: Field, choice: Sequence[str]) -> None:
     rng = field.rng
     name = rng.choice(choice)
-    kind = next((kind for kind in (STORE, RECEIVER) if name in kind), {name})
+    kind = next((kind for kind in (STORE, REDIS, RECEIVER) if name in kind), {name})
     with FAULTS[name](field):
         Event().wait(rng.uniform(0.1, LONGEST_S) / 2)
         if len(choice) == len(FAULTS) and rng.random() < 0.4:
