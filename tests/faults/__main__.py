@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.faults.calm import CalmRun
+from tests.faults.history import History
 from tests.faults.runs import SCENARIOS, Result, ground_of, run
 
 HEAD = ("scenario", "runs", "failures", "seconds")
@@ -54,8 +55,13 @@ def _asked() -> argparse.Namespace:
 
 def _run(number: str, seed: int, folder: Path, calm: CalmRun, short: bool) -> Result:
     scenario = SCENARIOS[number]
-    with ground_of(scenario.shape, folder / "farm") as ground:
-        result = run(scenario, seed, ground, calm, short=short)
+    try:
+        with ground_of(scenario.shape, folder / "farm") as ground:
+            result = run(scenario, seed, ground, calm, short=short)
+    except AssertionError as error:
+        breach = f"the farm did not start: {error}"
+        history = History(number, seed, short=short)
+        result = Result(history=history, breaches=(breach,), figures={}, took_s=0.0)
     if not result.breaches:
         shutil.rmtree(folder)
     return result

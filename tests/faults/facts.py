@@ -133,7 +133,7 @@ def _listed(field: Field) -> Iterable[tuple[str, str]]:
 
 
 def _deliveries(field: Field) -> list[dict[str, Any]]:
-    return _pages(field, "/v1/webhooks/deliveries?limit=100", "deliveries", field.admin)
+    return _pages(field, "/v1/webhooks/deliveries?limit=100", "deliveries", {})
 
 
 def _wait_for_messages(field: Field) -> None:

@@ -4,8 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from threading import Event
 
-from shared.connection import Scripts
-from shared.tenants import KeyStore, NewKey, Scope
 from tests.caller import Answer
 from tests.faults.field import Field, Shape
 from tests.faults.orders import Order, book, order, sentence
@@ -14,17 +12,10 @@ from tests.faults.scenarios.base import PATIENT, Scenario, orders
 N_SENTENCES = 60  # of a book in a short run
 
 
-def _caller(field: Field, tenant: str) -> dict[str, str]:
-    """The header of a new key of a tenant."""
-    asked = NewKey(tenant=tenant, scopes=frozenset(Scope))
-    _, key = KeyStore(Scripts(field.ground.client)).create(asked)
-    return {"Authorization": f"Bearer {key}"}
-
-
 def greetings_behind_books(field: Field) -> None:
     """Two tenants' books get equal shares, and a third one's greetings do not wait for them."""
-    one, two, three = (_caller(field, name) for name in ("one", "two", "three"))
-    field.callers, field.admin = [one, two, three], one
+    one, two, three = (field.ground.caller(name) for name in ("one", "two", "three"))
+    field.callers = [one, two, three]
     books, n_sentences = [], int(field.length(N_SENTENCES, 5 * N_SENTENCES))
     for name, headers in (("甲", one), ("乙", two)):
         text = book(field.rng, name, n_sentences)

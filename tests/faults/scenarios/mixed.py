@@ -18,7 +18,7 @@ from tests.faults.scenarios.base import QUICK, Scenario, long_job, measured, res
 Fault = Callable[[Field], AbstractContextManager[None]]
 LONGEST_S = 4.0
 PROCESSES = ("api", "courier", *harm.WORKERS)
-N_FAULTS = 5
+N_FAULTS = 4
 N_ORDERS = 6  # for each fault
 PACE_S = 1.5  # a caller rests up to so long between two orders
 
@@ -143,7 +143,7 @@ RECEIVER = {"moods", "receiver away"}
 def mixed(field: Field) -> None:
     """Callers submit, cancel and delete while one fault follows another."""
     long_job(field, field.rng.randint(10, 30))
-    n_faults = int(field.length(N_FAULTS, N_FAULTS + 3, N_FAULTS + 6))
+    n_faults = int(field.length(N_FAULTS, N_FAULTS + 4, N_FAULTS + 8))
     load = [_wish(field.rng, i) for i in range(n_faults * N_ORDERS)]
     with under_load(field, load, n_callers=3, pace_s=PACE_S, then=_change_of_mind):
         for _ in range(n_faults):

@@ -27,7 +27,7 @@ HOUR_S = 3600
 SMALL = Shape(
     name="small", workers=1, local=True, env={"TTSFARM_LEASE_S": "1", "TTSFARM_MAX_LOSSES": "3"}
 )
-LOAD_S = 5.0  # longer than Celery gives a child it starts again, if nobody tells it otherwise
+LOAD_S = 4.5  # longer than Celery gives a child it starts again, if nobody tells it otherwise
 
 
 @contextmanager
@@ -179,9 +179,16 @@ def wrong_clocks(field: Field) -> None:
 
 def _keeper(field: Field) -> str:
     """The process that leads, once there is one."""
-    names = {child.pid: name for name, child in field.farm.children.items()}
-    field.until(lambda: bool(field.ground.client.get("ttsfarm:keeper")))
-    return names[int(str(field.ground.client.get("ttsfarm:keeper")).split("-")[1])]
+    names = {str(child.pid): name for name, child in field.farm.children.items()}
+    found: list[str] = []
+
+    def leads() -> bool:
+        holder = str(field.ground.client.get("ttsfarm:keeper"))
+        found[:] = [name for pid, name in names.items() if f"-{pid}-" in holder]
+        return bool(found)
+
+    field.until(leads)
+    return found[0]
 
 
 def _change_keepers(field: Field) -> None:
