@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -31,7 +32,7 @@ from tests.faults.wire import Wire
 PATIENCE_S = 180.0  # for what takes seconds on a machine that is not busy
 LOOK_EVERY_S = 0.3
 AGAIN_S = 0.2  # between two tries of a caller
-BROKEN = (OSError, ValueError, KeyError)  # what a call to an API that dies may raise
+BROKEN = (OSError, HTTPException, ValueError, KeyError)  # what a call to an API that dies may raise
 
 
 @dataclass(frozen=True, kw_only=True)

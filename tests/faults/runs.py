@@ -9,7 +9,7 @@ from time import monotonic
 from tests.faults.calm import CalmRun
 from tests.faults.checker import breaches, left_behind
 from tests.faults.facts import clear, gather, leftovers
-from tests.faults.field import Field, Ground, Shape
+from tests.faults.field import BROKEN, Field, Ground, Shape
 from tests.faults.history import History
 from tests.faults.scenarios import callers, lines, mixed, workers
 from tests.faults.scenarios.base import Scenario
@@ -70,8 +70,8 @@ def run(
         if last and not found:
             clear(field)
             found += left_behind(leftovers(ground))
-    except AssertionError as error:  # the scenario itself saw it, or waited too long
-        found.append(f"{scenario.title}: {error}")
+    except (AssertionError, *BROKEN) as error:  # the scenario saw it, or waited in vain
+        found.append(f"{scenario.title}: {type(error).__name__}: {error}")
     finally:
         field.leave()
         field.history.write(ground.farm.directory.parent / "histories")
