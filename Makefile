@@ -14,7 +14,7 @@ PIP_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 COMPILE = $(PIP_COMPILE) --extra worker --extra embedded
 
-.PHONY: help up test fuzz check fmt bench bench-scale bench-engine bench-text soak lock lock-images licences sbom \
+.PHONY: help up test faults fuzz check fmt bench bench-scale bench-engine bench-text soak lock lock-images licences sbom \
 	audit wheels clean
 
 help: ## Say what there is
@@ -25,6 +25,10 @@ up: $(FARM) ## Start the farm on this machine; make up ARGS="--port 8080 --data-
 
 test: $(DEV) ## Run the tests; make test ARGS="-k embedded"
 	$(BIN)/pytest $(ARGS)
+
+faults: $(DEV) ## Break running farms by seed; make faults SEEDS=100, or SCENARIO=17 SEED=5
+	$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),1) $(if $(SEED),--seed $(SEED)) \
+	  $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 
 fuzz: $(DEV) ## Feed API and parsers with what fuzzers make up; make fuzz MINUTES=10
 	$(BIN)/python -m tests.weapons $(MINUTES)

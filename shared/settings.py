@@ -249,6 +249,9 @@ class Settings(BaseSettings):
     fake_cost_s_per_char: float = Field(
         default=0.0, ge=0, description="What the fake engine's time costs, for load tests"
     )
+    fake_load_s: float = Field(
+        default=0.0, ge=0, description="How long the fake engine loads each voice, for tests"
+    )
 
     # Webhooks
     webhook_timeout_s: float = Field(default=15.0, gt=0, description="Longest wait for a receiver")

@@ -31,7 +31,7 @@ def _espeak(_: Settings) -> Engine:
 def _fake(settings: Settings) -> Engine:
     from worker.engine.fake import FakeEngine
 
-    return FakeEngine(settings.fake_cost_s_per_char)
+    return FakeEngine(settings.fake_cost_s_per_char, load_s=settings.fake_load_s)
 
 
 def _sambert(settings: Settings) -> Engine:

@@ -1,7 +1,6 @@
-"""Books on real processes: interrupted callers, dying parts, tenants side by side."""
+"""Books on real processes: interrupted callers, dying parts."""
 
 import hashlib
-import json
 import os
 import signal
 import subprocess
@@ -11,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from shared.connection import Scripts, connect
-from shared.jobs import JobStore, Submission
-from shared.schemas import JobRequest
 from tests.conftest import wait_until
 from tests.e2e.conftest import BIN, Farm, farm_maker
+from tests.units import units
 
 pytestmark = pytest.mark.e2e
 LONGEST = 10_000_000
@@ -39,13 +36,6 @@ def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
         yield farm
 
 
-def units(farm: Farm, job_id: str) -> dict[str, dict[str, Any]]:
-    """What Redis knows of every unit of a job."""
-    with connect(farm.redis.url) as client:
-        rows: dict[str, str] = client.hgetall(f"ttsfarm:job:{job_id}:units")  # type: ignore[assignment]
-    return {unit: json.loads(text) for unit, text in rows.items()}
-
-
 def in_the_middle(farm: Farm, job_id: str) -> None:
     """Returns once some of a book is spoken."""
     wait_until(lambda: farm.job(job_id)["progress"]["segments_done"] >= 5, 60)
@@ -55,7 +45,7 @@ def whole(farm: Farm, job: dict[str, Any]) -> None:
     """A book ended with the right audio and nothing was spoken twice."""
     assert job["status"] == "succeeded", job
     assert hashlib.sha256(farm.audio(job["id"])).hexdigest() == job["audio"]["sha256"]
-    spoken = [row["a"] for unit, row in units(farm, job["id"]).items() if unit.isdigit()]
+    spoken = [row["a"] for unit, row in units(farm.redis.url, job["id"]).items() if unit.isdigit()]
     assert spoken == [1] * job["progress"]["segments_total"]
 
 
@@ -64,25 +54,6 @@ def test_a_job_of_one_character(farm: Farm) -> None:
     assert (job["status"], job["progress"]["segments_total"]) == ("succeeded", 1)
     assert job["audio"]["duration_s"] > 0
     assert job["progress"]["eta_s"] is None
-
-
-def test_two_tenants_share_the_workers_equally(farm: Farm) -> None:
-    store = JobStore(Scripts(connect(farm.redis.url)))
-    for tenant in ("one", "two"):
-        text = book(tenant, 100)
-        store.submit(
-            Submission(
-                id=f"book-of-{tenant}", tenant=tenant, request=JobRequest(voice="fake"), text=text,
-                fingerprint=tenant, interactive=False,
-            )
-        )  # fmt: skip
-
-    def done(tenant: str) -> int:
-        return store.job(tenant, f"book-of-{tenant}").segments_done
-
-    wait_until(lambda: max(done("one"), done("two")) == 100, 120)
-    # Turns are of 400 characters, a fifth of a book; served one after the other it would be none.
-    assert min(done("one"), done("two")) >= 50
 
 
 def test_a_caller_that_is_interrupted_takes_the_same_job_up_again(
@@ -133,7 +104,7 @@ def test_kill_9_of_the_assembler_repeats_the_assembly_alone(farm: Farm) -> None:
     job_id = farm.submit(book("戊", 80), format="opus")  # the slowest to encode
 
     def assembly() -> dict[str, Any]:
-        return units(farm, job_id).get("assemble", {})
+        return units(farm.redis.url, job_id).get("assemble", {})
 
     wait_until(lambda: assembly().get("s") == "claimed", 120)
     owner = assembly()["w"]  # "worker-<process>-<random>"

@@ -10,7 +10,7 @@ import redis
 
 from tests.conftest import wait_until
 from tests.e2e.conftest import Farm, MakeFarm, farm_maker
-from tests.e2e.test_faults import held_by
+from tests.units import held_by
 
 pytestmark = pytest.mark.e2e
 
@@ -71,7 +71,11 @@ def test_kill_9_of_who_renders_lets_those_that_wait_go_on(make_farm: MakeFarm) -
 
         ids = [farm.submit(SLOW)]
         wait_until(lambda: client.exists("ttsfarm:rendering") == 1, 30)
-        (name,) = [n for n in ("worker0", "worker1") if held_by(farm, n, ids[0])]
+        (name,) = [
+            n
+            for n in ("worker0", "worker1")
+            if held_by(farm.redis.url, farm.children[n].pid, ids[0])
+        ]
         farm.signal(name, signal.SIGSTOP)  # so that it does not end before the others are here
         ids += [farm.submit(SLOW) for _ in range(4)]
         wait_until(lambda: waiting() == 4, 30)

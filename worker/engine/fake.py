@@ -38,16 +38,21 @@ _DIRECTIVE = re.compile(r"\[\[(crash|fail|refuse|silent|nan|clip|sleep [0-9.]+)\
 
 
 class FakeEngine:
-    """Speaks in tones; every character costs `cost_s_per_char` of waiting."""
+    """Speaks in tones; every character costs `cost_s_per_char` of waiting, every load `load_s`."""
 
     name = "fake"
     takes_symbols = False
     batch_size = 1  # a batch would gain nothing, and keep a greeting waiting
 
     def __init__(
-        self, cost_s_per_char: float = 0.0, sleep: Callable[[float], None] = time.sleep
+        self,
+        cost_s_per_char: float = 0.0,
+        sleep: Callable[[float], None] = time.sleep,
+        *,
+        load_s: float = 0.0,
     ) -> None:
         self._cost_s_per_char = cost_s_per_char
+        self._load_s = load_s
         self._sleep = sleep
 
     def voices(self) -> Sequence[Voice]:
@@ -66,9 +71,11 @@ class FakeEngine:
         ]
 
     def load(self, voice: str) -> None:
-        """Nothing to load; raises `EngineUnavailable` for a voice it lacks."""
+        """Nothing but time is loaded; raises `EngineUnavailable` for a voice it lacks."""
         if voice not in VOICES:
             raise EngineUnavailable(f"fake has no voice {voice!r}; it has {', '.join(VOICES)}")
+        if self._load_s:
+            self._sleep(self._load_s)
 
     def render(self, voice: str, utterances: Sequence[Utterance]) -> list[Rendering]:
         """One wave each at 16 kHz, timed by characters; faults where the text directs so."""

@@ -58,6 +58,13 @@ def test_time_is_spent_by_character_and_by_directive() -> None:
     assert slept == [2.5, pytest.approx(0.04)]
 
 
+def test_time_is_spent_on_loading() -> None:
+    slept: list[float] = []
+    FakeEngine(sleep=slept.append, load_s=3.0).load("fake")
+    FakeEngine(sleep=slept.append).load("fake")
+    assert slept == [3.0]
+
+
 def test_crash_kills_its_process() -> None:
     program = (
         "from worker.engine.fake import FakeEngine; from worker.types import Utterance;"

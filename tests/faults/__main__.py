@@ -1,0 +1,112 @@
+"""`python -m tests.faults`: scenarios by seed, each on a farm of its own, then a table."""
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.faults.calm import CalmRun
+from tests.faults.history import History
+from tests.faults.runs import SCENARIOS, Result, ground_of, run
+
+HEAD = ("scenario", "runs", "failures", "seconds")
+
+
+def main() -> int:
+    """The number of runs that failed, 1 at most."""
+    asked = _asked()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no farm is left running
+    seeds = [asked.seed] if asked.seed is not None else range(1, asked.seeds + 1)
+    numbers = asked.scenario.split(",") if asked.scenario else list(SCENARIOS)
+    folder, calm = Path(tempfile.mkdtemp(prefix="faults-")), CalmRun()
+    results: list[Result] = []
+    try:
+        for seed in seeds:
+            for number in numbers:
+                results.append(_run(number, seed, folder / f"{number}-{seed}", calm, asked.short))
+                _tell(results[-1], asked.verbose)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+    failed = [result for result in results if result.breaches]
+    _keep(folder, failed)
+    print("\n".join(_table(results)))
+    for result in failed:
+        print(f"failed: {result.history.command}")
+    return min(1, len(failed))
+
+
+def _asked() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--seeds", type=int, default=1, help="run seeds 1 to so many")
+    parser.add_argument("--seed", type=int, help="run this seed alone")
+    parser.add_argument("--scenario", help=f"of {', '.join(SCENARIOS)}, by comma; all of them")
+    parser.add_argument(
+        "--short", action="store_true", help="as every change of the code is tested"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="print every history")
+    asked = parser.parse_args()
+    if unknown := set((asked.scenario or "1").split(",")) - SCENARIOS.keys():
+        parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
+    return asked
+
+
+def _run(number: str, seed: int, folder: Path, calm: CalmRun, short: bool) -> Result:
+    scenario = SCENARIOS[number]
+    try:
+        with ground_of(scenario.shape, folder / "farm") as ground:
+            result = run(scenario, seed, ground, calm, short=short)
+    except AssertionError as error:
+        breach = f"the farm did not start: {error}"
+        history = History(number, seed, short=short)
+        result = Result(history=history, breaches=(breach,), figures={}, took_s=0.0)
+    if not result.breaches:
+        shutil.rmtree(folder)
+    return result
+
+
+def _tell(result: Result, verbose: bool) -> None:
+    verdict = "FAILED" if result.breaches else "kept"
+    figures = ", ".join(f"{what} {s:.1f} s" for what, s in result.figures.items())
+    print(f"scenario {result.history.scenario} seed {result.history.seed}: {verdict}, "
+          f"{result.took_s:.1f} s{f' ({figures})' if figures else ''}", flush=True)  # fmt: skip
+    if result.breaches:
+        print(result.report(), flush=True)
+    elif verbose:
+        print(result.history, flush=True)
+
+
+def _keep(folder: Path, failed: list[Result]) -> None:
+    if failed:
+        print(f"logs and histories of what failed are in {folder}")
+    else:
+        shutil.rmtree(folder)
+
+
+def _table(results: list[Result]) -> Iterator[str]:
+    """A row for each scenario, then what was measured: median and longest."""
+    rows = [HEAD]
+    figures: dict[str, list[float]] = {}
+    for number, scenario in SCENARIOS.items():
+        mine = [result for result in results if result.history.scenario == number]
+        if mine:
+            n_failed = sum(bool(result.breaches) for result in mine)
+            took_s = sum(result.took_s for result in mine)
+            rows.append(
+                (f"{number} {scenario.title}", str(len(mine)), str(n_failed), f"{took_s:.0f}")
+            )
+        for result in mine:
+            for what, seconds in result.figures.items():
+                figures.setdefault(what, []).append(seconds)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    for what, values in figures.items():
+        middle = sorted(values)[len(values) // 2]
+        yield f"{what}: {middle:.1f} s in the middle, {max(values):.1f} s at most"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
