@@ -6,6 +6,7 @@ Real processes: Redis with its file, the API, workers. Expected ends are compare
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -41,6 +42,7 @@ class BookRun:
     first_audio_s: float
     joining_s: float
     eta_errors: tuple[float, ...]
+    load: float  # processes that wanted a core at once, over the last quarter of an hour
 
 
 def book(n_chars: int, name: str) -> str:
@@ -85,6 +87,7 @@ def run_book(farm: Farm, workers: int, text: str) -> BookRun:
         first_audio_s=timing["first_audio_ms"] / 1000,
         joining_s=round(max(0.0, wall_s - (spoken_s or wall_s)), 1),
         eta_errors=eta_errors(seen, wall_s),
+        load=round(os.getloadavg()[2], 1),
     )
 
 

@@ -60,11 +60,12 @@ def _fan_out(rows: Sequence[dict[str, Any]]) -> str:
             f"{row['first_audio_s']:.2f}",
             row["joining_s"],
             ", ".join(map(_percent, row["eta_errors"])),
+            row["load"],
         )
         for row in rows
     ]
     heads = ["workers", "wall s", "times as fast", "of linear", "first audio s", "joining s",
-             "error of the expected end at 1/4, 1/2, 3/4"]  # fmt: skip
+             "error of the expected end at 1/4, 1/2, 3/4", "load of the machine"]  # fmt: skip
     title = f"## One book of {first['n_chars']:,} characters, {first['n_segments']:,} segments\n\n"
     return title + table(heads, shown) + "\n![wall time and speed](scale.svg)\n"
 
