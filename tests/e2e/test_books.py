@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from shared.connection import connect
 from tests.conftest import wait_until
 from tests.e2e.conftest import BIN, Farm, farm_maker
 from tests.units import units
