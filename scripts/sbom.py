@@ -33,19 +33,31 @@ def assemble(document: dict[str, Any], image: str, known: dict[str, Licence]) ->
     """cyclonedx-py's document, about the image, with licences; what names its place is left out."""
     root = document["metadata"]["component"]
     root |= {"name": f"ttsfarm-{image}", "type": "container", "bom-ref": "image"}
-    refs = {}
+    parts: dict[str, Any] = {}
     for part in document["components"]:
         ref = f"pkg:pypi/{normal(part['name'])}@{part['version']}"
-        refs[part["bom-ref"]] = ref
         part |= {"bom-ref": ref, "name": normal(part["name"]), "purl": ref}
         part["licenses"] = licence_of(known[part["name"]])
         del part["description"]  # the line of the lock once more
-    document["components"].sort(key=lambda part: part["bom-ref"])
+        for place in part["externalReferences"]:  # whatever index it comes from
+            place |= {"url": ref, "comment": "its files on any package index"}
+        parts.setdefault(ref, part)  # two locks of an image may name it, with the same files
+    refs = sorted(parts)
+    document["components"] = [parts[ref] for ref in refs]
     document["dependencies"] = [
-        {"ref": "image", "dependsOn": sorted(refs.values())},
-        *({"ref": ref} for ref in sorted(refs.values())),
+        {"ref": "image", "dependsOn": refs},
+        *({"ref": ref} for ref in refs),
     ]
+    for tool in document["metadata"]["tools"]["components"]:
+        del tool["externalReferences"]
     return document
+
+
+def written(document: dict[str, Any]) -> str:
+    """The document as text, a package a line."""
+    parts = ",\n".join(json.dumps(part) for part in document["components"])
+    rest = {name: value for name, value in document.items() if name != "components"}
+    return f'{{"components": [\n{parts}\n],\n{json.dumps(rest)[1:]}\n'
 
 
 def generate(image: str, known: dict[str, Licence]) -> str:
@@ -58,7 +70,7 @@ def generate(image: str, known: dict[str, Licence]) -> str:
     made = subprocess.run(
         command, input="\n".join(lines) + "\n", capture_output=True, text=True, check=True
     )
-    return json.dumps(assemble(json.loads(made.stdout), image, known), indent=1) + "\n"
+    return written(assemble(json.loads(made.stdout), image, known))
 
 
 def main() -> None:

@@ -122,8 +122,9 @@ def test_a_bill_of_materials_has_all_that_is_locked(image: str) -> None:
     assert listed == locked, "run make sbom"
 
 
-def test_a_bill_of_materials_is_one_by_its_schema() -> None:
-    text = (FOLDER / "worker.cdx.json").read_text("utf-8")
+@pytest.mark.parametrize("image", IMAGES)
+def test_a_bill_of_materials_is_one_by_its_schema(image: str) -> None:
+    text = (FOLDER / f"{image}.cdx.json").read_text("utf-8")
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
 
 
