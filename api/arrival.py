@@ -87,7 +87,8 @@ class _Held(Unreader):  # type: ignore[misc]  # gunicorn has no types
 
     def chunk(self, size_hint: int | None = None) -> bytes:
         head, self._head = self._head, b""
-        return head or self.body.read(max(size_hint or 0, READ_BYTES))
+        # What is read ahead the parser copies once for each piece it hands on.
+        return head or self.body.read(READ_BYTES)
 
 
 class Arrival:
@@ -149,8 +150,10 @@ class Arrival:
 
     def body(self) -> Any:
         """The complete request's body, taken apart; raises `MalformedBody`."""
-        if not self.chunked or not self.whole:
+        if not self.whole or self._held is None:
             return self.request.body
+        if not self.chunked:
+            return self._held.body
         plain = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115  # closed beside the first
         self._files.append(plain)
         try:

@@ -7,7 +7,7 @@ from gunicorn.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.arrival import MOST_HEAD_BYTES, Arrival
+from api.arrival import MOST_HEAD_BYTES, READ_BYTES, Arrival
 from shared.errors import HeadTooLarge, MalformedBody
 
 NEXT = b"GET /livez HTTP/1.1\r\nHost: b\r\n\r\n"
@@ -32,6 +32,13 @@ def sized(body: bytes, *headers: str) -> bytes:
 
 def chunked(*parts: bytes) -> bytes:
     return CHUNKS + b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (*parts, b""))
+
+
+def test_a_large_body_is_handed_on_in_pieces() -> None:
+    # gunicorn copies what it holds once for every piece: of all at once that is the square.
+    made = fed(sized(b"a" * 1_000_000))
+    assert len(made.request.unreader.chunk(1_000_000)) <= READ_BYTES
+    made.close()
 
 
 @given(
