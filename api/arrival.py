@@ -88,7 +88,7 @@ class _Held(Unreader):  # type: ignore[misc]  # gunicorn has no types
     def chunk(self, size_hint: int | None = None) -> bytes:
         head, self._head = self._head, b""
         # What is read ahead the parser copies once for each piece it hands on.
-        return head or self.body.read(READ_BYTES)
+        return head or self.body.read(min(size_hint or READ_BYTES, READ_BYTES))
 
 
 class Arrival:
