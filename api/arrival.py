@@ -5,6 +5,7 @@ is never handed on.
 """
 
 import re
+from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import Any
 
@@ -109,7 +110,7 @@ class Arrival:
         self._head = bytearray()
         self._held: _Held | None = None
         self._files: list[SpooledTemporaryFile[bytes]] = []
-        self._left_bytes = 0
+        self._left_bytes = self._body_bytes = 0
         self._scanner = ChunkScanner()
         self._waits_for_leave = False
 
@@ -135,10 +136,13 @@ class Arrival:
             self._left_bytes -= n_bytes
             self.complete = self._left_bytes == 0
         self._held.body.write(data[:n_bytes])
+        self._body_bytes += n_bytes
         self.rest += data[n_bytes:]
+        # In chunks a body may be twice as long as what is in them.
+        limit_bytes = self._limit_bytes * (2 if self.chunked else 1)
         if self.complete:
             self._held.body.seek(0)
-        elif self.size_bytes - len(self.rest) + self._left_bytes > self._limit_bytes:
+        elif self._body_bytes + self._left_bytes > limit_bytes:
             # The app says so, in the form its path speaks.
             self._held.body.seek(0)
             self.complete, self.whole = True, False
@@ -148,21 +152,24 @@ class Arrival:
         waits, self._waits_for_leave = self._waits_for_leave, False
         return waits and not self.complete
 
-    def body(self) -> Any:
-        """The complete request's body, taken apart; raises `MalformedBody`."""
-        if not self.whole or self._held is None:
-            return self.request.body
-        if not self.chunked:
-            return self._held.body
-        plain = SpooledTemporaryFile(IN_MEMORY_BYTES)  # noqa: SIM115  # closed beside the first
+    def body(self) -> tuple[Any, int]:
+        """The complete request's body, taken apart, and its length; raises `MalformedBody`.
+
+        Of one that is not whole it is what has come, with a length over the limit: who looks at the
+        length first never takes a part for the whole.
+        """
+        held: Any = self._held.body if self._held else BytesIO()
+        if not self.whole or not self.chunked:
+            return held, self._body_bytes + self._left_bytes
+        plain, n_bytes = SpooledTemporaryFile(IN_MEMORY_BYTES), 0  # noqa: SIM115  # see close
         self._files.append(plain)
         try:
             while data := self.request.body.read(READ_BYTES):
-                plain.write(data)
+                n_bytes += plain.write(data)
         except (ParseException, NoMoreData) as error:
             raise MalformedBody("The body's chunks do not follow RFC 9112.") from error
         plain.seek(0)
-        return plain
+        return plain, n_bytes
 
     def close(self) -> None:
         """Give back the room the body took."""

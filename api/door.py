@@ -203,7 +203,7 @@ class Door(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def _begin(self, connection: Connection) -> Reply:
         arrival = connection.arrival
-        body = arrival.body()
+        body, n_bytes = arrival.body()
         outlet = Outlet(connection.sock)
         response, environ = wsgi.create(
             arrival.request, outlet, connection.address, connection.server, self.cfg
@@ -211,6 +211,9 @@ class Door(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
         environ.update({
             "wsgi.multithread": True, "wsgi.input": body, "gunicorn.socket": connection.sock
         })  # fmt: skip
+        if arrival.chunked:  # to the app it is one of known length
+            environ["CONTENT_LENGTH"] = str(n_bytes)
+            del environ["HTTP_TRANSFER_ENCODING"]
         if not self.alive or not arrival.whole or arrival.chunked:
             response.force_close()
         return Reply(self.wsgi, environ, response, outlet)

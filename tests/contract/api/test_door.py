@@ -40,6 +40,12 @@ def patient_server(
 
 
 @pytest.fixture
+def small(start: Start) -> Served:
+    """One that takes 20 kB, and 40 kB of a batch."""
+    return start(TTSFARM_MAX_BODY_BYTES="20000", TTSFARM_MAX_BATCH_BYTES="40000")
+
+
+@pytest.fixture
 def patient(api: Any, patient_server: Served) -> Served:
     """That server, with no jobs and a voice."""
     return patient_server
@@ -59,8 +65,10 @@ def connect(served: Served, ends: ExitStack, data: bytes = b"") -> socket.socket
     return made
 
 
-def post(body: bytes, *headers: str, path: str = "/v1/jobs") -> bytes:
-    fields = ["Host: 127.0.0.1", "Content-Type: application/json", *headers]
+def post(
+    body: bytes, *headers: str, path: str = "/v1/jobs", kind: str = "application/json"
+) -> bytes:
+    fields = ["Host: 127.0.0.1", f"Content-Type: {kind}", *headers]
     return "\r\n".join([f"POST {path} HTTP/1.1", *fields, "", ""]).encode() + body
 
 
@@ -195,6 +203,31 @@ def test_whole_requests_in_pieces_in_chunks_and_one_after_the_other_are_answered
         assert received(asking) == b"HTTP/1.1 100 Continue\r\n\r\n"
         asking.sendall(TEXT)
         assert answer(asking)[0] == 202
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "n_bytes"),
+    [
+        ("/v1/jobs", "application/json", 30_000),
+        ("/v1/jobs", "application/json", 300_000),
+        ("/v1/batches", "application/x-ndjson", 50_000),
+        ("/v1/batches", "application/x-ndjson", 300_000),
+        ("/synthesize", "application/x-www-form-urlencoded", 30_000),
+    ],
+)
+def test_a_body_in_chunks_is_never_cut_to_the_limit(
+    small: Served, path: str, kind: str, n_bytes: int
+) -> None:
+    line = b'{"text": "a"}\n'
+    body = line * (n_bytes // len(line))
+    chunks = b"".join(
+        b"%x\r\n%b\r\n" % (len(body[at : at + 8000]), body[at : at + 8000])
+        for at in range(0, len(body), 8000)
+    )
+    with ExitStack() as ends:
+        head = post(b"", CHUNKED, path=path, kind=kind)
+        assert answer(connect(small, ends, head + chunks + b"0\r\n\r\n"))[0] == 413
+    assert small.call("/v1/jobs")[1]["jobs"] == []
 
 
 def test_a_head_without_end_and_one_out_of_all_rules_are_problems(patient: Served) -> None:

@@ -41,6 +41,20 @@ def test_a_large_body_is_handed_on_in_pieces() -> None:
     made.close()
 
 
+def test_a_body_of_the_limit_is_whole_and_the_length_of_a_longer_one_is_over_it() -> None:
+    whole = fed(sized(b"a" * 1000), 64, limit_bytes=1000)
+    assert (whole.complete, whole.whole, whole.body()[1]) == (True, True, 1000)
+    whole.close()
+    for longer in (sized(b"a" * 1001), chunked(b"a" * 2001)):
+        made = fed(longer[:-1], limit_bytes=1000)
+        assert (made.complete, made.whole) == (True, False)
+        assert made.body()[1] > 1000
+        made.close()
+    in_chunks = fed(chunked(b"a" * 600, b"a" * 600), limit_bytes=1000)
+    assert (in_chunks.whole, in_chunks.body()[1]) == (True, 1200)
+    in_chunks.close()
+
+
 @given(
     parts=st.lists(st.binary(min_size=1, max_size=300), max_size=5), step=st.integers(1, 400),
     in_chunks=st.booleans(),
@@ -51,7 +65,7 @@ def test_a_request_is_whole_however_it_is_cut(
     body = b"".join(parts)
     made = fed((chunked(*parts) if in_chunks else sized(body)) + NEXT, step)
     assert (made.complete, made.whole, made.rest) == (True, True, NEXT)
-    assert made.body().read() == body
+    assert made.body()[0].read() == body
     made.close()
 
 
@@ -70,7 +84,7 @@ def test_any_bytes_are_a_request_a_part_of_one_or_a_fault(data: bytes) -> None:
         with suppress(HeadTooLarge, MalformedBody):
             made.feed(start + data)
             if made.complete:
-                made.body().read()
+                made.body()[0].read()
         made.close()
 
 
