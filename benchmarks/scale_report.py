@@ -126,8 +126,8 @@ def _long(rows: Sequence[dict[str, Any]]) -> str:
          r["redis_peak_mb"])
         for r in rows
     ]  # fmt: skip
-    title = "## A very long text on two workers with an engine that costs nothing, each sentence 20 times\n\n"
-    return title + table(heads, shown)
+    title = "## A very long text on two workers, the engine at no cost, each sentence 20 times"
+    return f"{title}\n\n{table(heads, shown)}"
 
 
 SECTIONS = {
