@@ -123,7 +123,6 @@ class Door(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
             After.ROOM: self._await_room,
             After.NEXT: self._expect,
             After.END: self._linger,
-            After.NOTHING: self._part,
         }[future.result()](connection)
 
     # --- Requests coming in.
@@ -329,7 +328,6 @@ class After(Enum):
     ROOM = auto()
     NEXT = auto()
     END = auto()
-    NOTHING = auto()
 
 
 def _log_fault(error: Exception) -> None:
