@@ -9,7 +9,7 @@ from tests.faults.field import Field, Shape
 from tests.faults.orders import Order, book, order, sentence
 from tests.faults.scenarios.base import PATIENT, Scenario, orders
 
-N_SENTENCES = 60  # of a book in a short run
+N_SENTENCES = 100  # of a book in a short run
 
 
 def greetings_behind_books(field: Field) -> None:
@@ -24,8 +24,8 @@ def greetings_behind_books(field: Field) -> None:
     short = [order(field.rng, f"hi{i}", most=1, headers=three, priority="normal") for i in range(6)]
     greetings = field.submit_all(short)
     field.until(lambda: max(map(field.n_done, books)) == n_sentences)
-    # Turns are of 400 characters, a third of a book; one after the other it would be none.
-    assert min(map(field.n_done, books)) >= n_sentences // 3
+    # Turns are of 400 characters, a fifth of a book; one after the other it would be none.
+    assert min(map(field.n_done, books)) >= n_sentences // 2
     field.end([*books, *greetings])
     books_ended = min(field.job(job)["finished_at"] for job in books)
     met = [view for view in map(field.job, greetings) if view["created_at"] < books_ended]
