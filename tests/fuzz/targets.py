@@ -193,7 +193,8 @@ def arrival(data: bytes) -> None:
         for at in range(0, len(data), 7):
             made.feed(data[at : at + 7])
             if made.complete:
-                made.body().read()
+                body, n_bytes = made.body()
+                assert not made.whole or len(body.read()) == n_bytes
                 break
     made.close()
 
