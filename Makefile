@@ -14,8 +14,8 @@ PIP_COMPILE = $(BIN)/uv pip compile --universal --python-version 3.11 --generate
 	--no-emit-index-url --no-emit-find-links --no-header --quiet
 COMPILE = $(PIP_COMPILE) --extra worker --extra embedded
 
-.PHONY: help up test faults fuzz check fmt bench bench-scale bench-engine bench-text soak lock lock-images licences sbom \
-	audit wheels clean
+.PHONY: help up test faults fuzz check fmt bench bench-scale bench-engine bench-gpu bench-text soak lock \
+	lock-images licences sbom audit wheels clean
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ bench-scale: $(DEV) ## Measure books on 1 to 8 workers, greetings behind a book,
 
 bench-engine: $(DEV) ## Measure the Sambert-HifiGAN engine on voices made by script
 	$(BIN)/python -m benchmarks.engine $(ARGS)
+
+bench-gpu: $(DEV) ## The same on a CUDA GPU, in an environment whose torch has CUDA
+	$(BIN)/python -m benchmarks.gpu $(ARGS)
 
 bench-text: $(DEV) ## Measure the text frontend beside the open libraries that are installed
 	$(BIN)/python -m benchmarks.text $(ARGS)

@@ -29,7 +29,7 @@ from worker.engine.sambert.acoustic import AcousticModel
 from worker.engine.sambert.checkpoint import load_strictly, read_checkpoint, vocoder_state
 from worker.engine.sambert.config import VocoderConfig
 from worker.engine.sambert.engine import SambertEngine
-from worker.engine.sambert.grades import Grade, cpu_flags, slow_here
+from worker.engine.sambert.grades import CPU_INFO, Grade, cpu_flags, slow_here
 from worker.engine.sambert.hifigan import Generator
 from worker.engine.sambert.loops import Array
 from worker.engine.sambert.options import SambertOptions
@@ -89,6 +89,13 @@ def matmul_gflops() -> float:
     """The best of a few large fp32 products on one core."""
     a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
     return max(2 * 1024**3 / cpu_time(lambda: a @ b) / 1e9 for _ in range(12))
+
+
+def cpu_name() -> str:
+    """What the processor calls itself, and which of the instructions the grades use it has."""
+    found = re.search(r"^model name\s*:\s*(.*)$", CPU_INFO.read_text(), flags=re.MULTILINE)
+    gains = sorted(cpu_flags() & {"avx512_bf16", "amx_bf16", "avx512_vnni", "amx_int8"})
+    return f"{found[1] if found else 'A processor'} ({', '.join(gains) or 'no bf16, no VNNI'})"
 
 
 def options_of(folder: Path, **more: Any) -> SambertOptions:
@@ -298,6 +305,7 @@ def run_all(rounds: int) -> dict[str, Any]:
         "machine": {
             "matmul_gflops": matmul_gflops(),
             "isa": torch.backends.cpu.get_cpu_capability(),
+            "cpu": cpu_name(),
         },
         "grades": grades,
         "refused": refusals,
@@ -314,11 +322,12 @@ def report(found: dict[str, Any]) -> str:
     lines = [
         "# Engine sambert, measured",
         "",
-        f"One core: {machine['matmul_gflops']:.0f} GFLOP/s in a 1024-cube fp32 product "
-        f"({machine['isa']}). Random full-size weights. RTF: processor seconds for a second of "
-        "audio. *plain*: both networks in plain PyTorch, each sentence alone, the yardstick of "
-        "this run. *× reference*: against upstream's published figures at equal matrix speed. The "
-        "paragraph is a batch of its sentences, as the farm speaks it, or one long utterance.",
+        f"{machine['cpu']}, one core: {machine['matmul_gflops']:.0f} GFLOP/s in a 1024-cube fp32 "
+        f"product ({machine['isa']}). Random full-size weights. RTF: processor seconds for a "
+        "second of audio. *plain*: both networks in plain PyTorch, each sentence alone, the "
+        "yardstick of this run. *× reference*: against upstream's published figures at equal "
+        "matrix speed. The paragraph is a batch of its sentences, as the farm speaks it, or one "
+        "long utterance.",
         "",
         "| text | grade | acoustic RTF | vocoder RTF | of peak | AM × plain | vocoder × plain "
         "| all × plain | AM × reference | all × reference | SNR dB | max error | mel error |",
@@ -378,6 +387,7 @@ def _channels(mel: np.ndarray[Any, np.dtype[np.float32]]) -> torch.Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--name", default="engine", help="of the result files")
     parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -387,9 +397,9 @@ def main() -> None:
         return
     found = run_all(given.rounds)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "engine.json").write_text(json.dumps(found, indent=1) + "\n")
+    (RESULTS / f"{given.name}.json").write_text(json.dumps(found, indent=1) + "\n")
     text = report(found)
-    (RESULTS / "engine.md").write_text(text)
+    (RESULTS / f"{given.name}.md").write_text(text)
     print(text)
 
 

@@ -5,6 +5,7 @@ made anew at every step, attention over all of the past and all of the memory, c
 the feed-forward, nothing folded, nothing compiled.
 """
 
+from collections.abc import Sequence
 from math import sqrt
 
 import torch
@@ -20,11 +21,11 @@ from worker.engine.sambert.decoder import DecoderBlock, HybridAttentionDecoder
 class PlainAcoustic(AcousticModel):
     """An acoustic model with the plain decoder; made with eager loops."""
 
-    def _decode(self, spreads: list[Spread], durations: list[Durations]) -> list[Tensor]:
+    def _decode(self, spread: Spread, durations: Sequence[Durations]) -> list[Tensor]:
         decoder = self.net.mel_decoder.mel_dec
         frames = []
-        for spread, own in zip(spreads, durations, strict=True):
-            made = decode_plain(decoder, self.config, spread.memory, own.band)
+        for memory, own in zip(torch.split(spread.memory, spread.steps), durations, strict=True):
+            made = decode_plain(decoder, self.config, memory, own.band)
             made[own.n_frames :] = 0
             frames.append(made)
         return frames

@@ -207,6 +207,12 @@ class Settings(BaseSettings):
     sambert_half: Literal["bfloat16", "float16"] = Field(
         default="bfloat16", description="16-bit type of its grade fast; float16 needs a GPU"
     )
+    sambert_batch: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="Sentences it speaks at once; 0: 4 on a processor, 32 on a GPU",
+    )
     cache_dir: Path = Field(
         default=Path("var/cache"), description="Where engines keep what they compile"
     )

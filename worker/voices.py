@@ -55,6 +55,7 @@ def _sambert(settings: Settings) -> Engine:
             cache_dir=settings.cache_dir,
             device=settings.sambert_device,
             half=Half(settings.sambert_half),
+            batch_size=settings.sambert_batch,
         )
     )
 

@@ -1,7 +1,7 @@
 """The acoustic model: table rows to mel frames, several utterances at once.
 
 Units are encoded as one padded, masked batch; what depends on an utterance's own length (LSTMs,
-durations, memory, postnet) runs for each alone, so a batch gives what each alone gives.
+durations, decoder) ends for each where it ends, so a batch gives what each alone gives.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from shared.errors import SynthesisError, TextRefused
 from worker.engine.sambert.adaptor import Durations, VarianceAdaptor, round_durations
@@ -79,10 +80,11 @@ class Predicted(NamedTuple):
 
 
 class Spread(NamedTuple):
-    """One utterance's units spread over frames."""
+    """Units spread over frames, one utterance after another."""
 
-    text: Tensor  # [Np, projection]
-    memory: Tensor  # [steps, memory_units]
+    text: Tensor  # [all frames, projection], each utterance's rounded up to whole steps
+    memory: Tensor  # [all steps, memory_units]
+    steps: list[int]  # of each utterance
 
 
 class Sambert(nn.Module):
@@ -146,16 +148,10 @@ class AcousticModel:
         gates = self.net.variance_adaptor.duration_predictor.project(conditions).cpu().numpy()
         log_durations = self._durations([gates[b, :n] for b, n in enumerate(lengths)])
         durations = [self._round(b, log_durations[b], item.speed) for b, item in enumerate(items)]
-        text = self._shifted_text(items, known)
-        spreads = [
-            self._spread(d, text[b, :n], known.speaker[b, :n], known.emotion[b, :n])
-            for b, (d, n) in enumerate(zip(durations, lengths, strict=True))
-        ]
-        frames = self._decode(spreads, durations)
-        return [
-            self._finish(known, b, log_durations[b], durations[b], spreads[b], frames[b])
-            for b in range(len(items))
-        ]
+        spread = self._spread(durations, self._shifted_text(items, known), known)
+        frames = self._decode(spread, durations)
+        corrected = self._correct(frames, durations)
+        return self._outputs(known, log_durations, durations, spread, frames, corrected)
 
     def _predict(self, items: Sequence[AcousticInput], lengths: list[int]) -> Predicted:
         ids = torch.zeros(6, len(items), max(lengths), dtype=torch.int64)
@@ -205,7 +201,7 @@ class AcousticModel:
             shift[b, item.encoding.n_units :] = 0
         # The embedding is linear but for its bias, which the unmoved track already added.
         conv = self.net.variance_adaptor.pitch_emb
-        moved = torch.nn.functional.conv1d(shift[:, None], conv.weight, padding=4)
+        moved = F.conv1d(shift[:, None], conv.weight, padding=4)
         return known.text + moved.transpose(1, 2)
 
     def _round(self, item: int, log_duration: Array, speed: float) -> Durations:
@@ -220,78 +216,104 @@ class AcousticModel:
             )
         return durations
 
-    def _spread(
-        self, durations: Durations, text: Tensor, speaker: Tensor, emotion: Tensor
-    ) -> Spread:
+    def _spread(self, durations: Sequence[Durations], text: Tensor, known: Predicted) -> Spread:
         """Units repeated over their frames, and the memory of groups of frames."""
-        group = self.config.outputs_per_step
-        n_frames = durations.n_frames
-        steps = -(-n_frames // group)
-        reps = torch.from_numpy(durations.frames)
-        unit_of = torch.repeat_interleave(torch.arange(len(reps)), reps)
-        starts = (reps.cumsum(0) - reps)[unit_of]
-        # Padding frames keep index 0: their code is 0, 1, 0, 1, …, which the model was trained on.
-        index = torch.zeros(steps * group)
-        index[:n_frames] = (torch.arange(n_frames) - starts + 1).float()
-        spread = self.net.variance_adaptor.dur_position_encoder(index.to(self.device))
-        spread[:n_frames] += text[unit_of.to(self.device)]  # [Np, projection]
-        first = unit_of[::group].to(self.device)
-        memory = torch.cat(
-            [spread.reshape(steps, group * spread.shape[1]), speaker[first], emotion[first]], dim=1
-        )
-        return Spread(spread, memory)
+        group, longest = self.config.outputs_per_step, text.shape[1]
+        nowhere = len(durations) * longest  # the row of padding frames, which have no text
+        rows, places, steps = [], [], []
+        for b, each in enumerate(durations):
+            unit_of = np.repeat(np.arange(len(each.frames)), each.frames)
+            starts = (each.frames.cumsum() - each.frames)[unit_of]
+            missing = -len(unit_of) % group
+            # Padding frames keep index 0: their code is 0, 1, 0, 1, …, which training had too.
+            places.append(np.pad(np.arange(len(unit_of)) - starts + 1, (0, missing)))
+            rows.append(np.pad(b * longest + unit_of, (0, missing), constant_values=nowhere))
+            steps.append(len(rows[-1]) // group)
+        row = torch.from_numpy(np.concatenate(rows)).to(self.device)
+        place = torch.from_numpy(np.concatenate(places)).float().to(self.device)
+        spread = self.net.variance_adaptor.dur_position_encoder(place)
+        spread += F.pad(text.flatten(0, 1), (0, 0, 0, 1))[row]
+        first = row[::group]
+        conditions = [part.flatten(0, 1)[first] for part in (known.speaker, known.emotion)]
+        memory = torch.cat([spread.view(len(first), group * spread.shape[1]), *conditions], dim=1)
+        return Spread(spread, memory, steps)
 
-    def _decode(self, spreads: list[Spread], durations: list[Durations]) -> list[Tensor]:
+    def _decode(self, spread: Spread, durations: Sequence[Durations]) -> list[Tensor]:
         """The decoder's frames [Np, mels] of each utterance, zero from its last frame on."""
-        wanted = [b for b, spread in enumerate(spreads) if len(spread.memory)]
-        inputs = [self._project(spreads[b].memory, durations[b].band) for b in wanted]
-        decoded = self._decoder(inputs) if wanted else []
-        frames = [torch.zeros(0, self.config.n_mels, device=self.device) for _ in spreads]
+        inputs = self._project(spread.memory, spread.steps, [each.band for each in durations])
+        wanted = [b for b, steps in enumerate(spread.steps) if steps]
+        decoded = self._decoder([inputs[b] for b in wanted]) if wanted else []
+        frames = [torch.zeros(0, self.config.n_mels, device=self.device) for _ in durations]
         for b, out in zip(wanted, decoded, strict=True):
             frames[b] = out.reshape(-1, self.config.n_mels)
             frames[b][durations[b].n_frames :] = 0
         return frames
 
-    def _finish(
+    def _correct(self, frames: Sequence[Tensor], durations: Sequence[Durations]) -> list[Tensor]:
+        """The same after the postnet."""
+        wanted = [b for b, each in enumerate(durations) if each.n_frames]
+        whole = [frames[b][: durations[b].n_frames] for b in wanted]
+        made = self.net.mel_postnet.correct(whole, self._postnet_lstm) if wanted else []
+        corrected = list(frames)
+        for b, part in zip(wanted, made, strict=True):
+            corrected[b] = F.pad(part, (0, 0, 0, len(frames[b]) - len(part)))
+        return corrected
+
+    def _outputs(
         self,
         known: Predicted,
-        item: int,
-        log_duration: Array,
-        durations: Durations,
+        log_durations: Sequence[Array],
+        durations: Sequence[Durations],
         spread: Spread,
-        frames: Tensor,
-    ) -> AcousticOutput:
-        units, n_frames = len(log_duration), durations.n_frames
-        mask = torch.zeros(len(frames), 1, device=self.device)
-        mask[:n_frames] = 1
-        corrected = frames
-        if n_frames:
-            corrected = self.net.mel_postnet.correct(frames, mask, self._postnet_lstm)
-        mel = self._denormalised(corrected[:n_frames])
-        if not mel.isfinite().all():
-            raise SynthesisError("The model makes mel frames that are no numbers", item=item)
-        return AcousticOutput(
-            encoder_out=known.encoded[item, :units].cpu().numpy(),
-            pitch=known.pitch[item, :units].cpu().numpy(),
-            energy=known.energy[item, :units].cpu().numpy(),
-            log_duration=log_duration,
-            durations=durations.frames,
-            lr_text=spread.text.cpu().numpy(),
-            memory=spread.memory.cpu().numpy(),
-            x_band_width=durations.band,
-            dec_out=frames.cpu().numpy(),
-            postnet_out=corrected.cpu().numpy(),
-            mel=mel.cpu().numpy(),
-        )
+        frames: Sequence[Tensor],
+        corrected: Sequence[Tensor],
+    ) -> list[AcousticOutput]:
+        encoded, pitch, energy, text, memory, drawn, fixed = [
+            part.cpu().numpy()
+            for part in (
+                known.encoded,
+                known.pitch,
+                known.energy,
+                spread.text,
+                spread.memory,
+                torch.cat(list(frames)),
+                torch.cat(list(corrected)),
+            )
+        ]
+        outputs, step = [], 0
+        for b, (log_duration, each) in enumerate(zip(log_durations, durations, strict=True)):
+            units, steps = len(log_duration), slice(step, step + spread.steps[b])
+            step = steps.stop
+            group = self.config.outputs_per_step
+            rows = slice(steps.start * group, steps.stop * group)
+            mel = self._denormalised(fixed[rows][: each.n_frames])
+            if not np.isfinite(mel).all():
+                raise SynthesisError("The model makes mel frames that are no numbers", item=b)
+            outputs.append(
+                AcousticOutput(
+                    encoder_out=encoded[b, :units],
+                    pitch=pitch[b, :units],
+                    energy=energy[b, :units],
+                    log_duration=log_duration,
+                    durations=each.frames,
+                    lr_text=text[rows],
+                    memory=memory[steps],
+                    x_band_width=each.band,
+                    dec_out=drawn[rows],
+                    postnet_out=fixed[rows],
+                    mel=mel,
+                )
+            )
+        return outputs
 
-    def _denormalised(self, frames: Tensor) -> Tensor:
+    def _denormalised(self, frames: Array) -> Array:
         """NSF models' f0 in hertz and voicing as 0 or 1; unvoiced frames keep their f0."""
         if self.config.nsf_norm is None:
             return frames
-        mel = frames.clone()
-        f0 = frames[:, -2] * self.pitch_scale.scale + self.pitch_scale.offset
-        mel[:, -2] = f0.clamp(min=MIN_F0_HZ)
-        mel[:, -1] = (frames[:, -1] >= VOICED_FROM).float()
+        mel = frames.copy()
+        scale, offset = np.float32(self.pitch_scale.scale), np.float32(self.pitch_scale.offset)
+        mel[:, -2] = np.maximum(frames[:, -2] * scale + offset, np.float32(MIN_F0_HZ))
+        mel[:, -1] = frames[:, -1] >= np.float32(VOICED_FROM)
         return mel
 
 

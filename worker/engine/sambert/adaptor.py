@@ -1,18 +1,17 @@
 """Pitch, energy and durations of each unit, and units spread over frames."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 
 from worker.engine.sambert.config import AcousticConfig
 from worker.engine.sambert.layers import Fsmn, Prenet
-from worker.engine.sambert.loops import Array, DurationWeights
-
-Lstm = Callable[[Tensor], Tensor]
+from worker.engine.sambert.loops import Array, DurationWeights, Lstm
 
 
 class VariancePredictor(nn.Module):
@@ -32,10 +31,9 @@ class VariancePredictor(nn.Module):
     ) -> Tensor:
         """Zero at padding. The LSTM runs over each item's own length."""
         memory = self.fsmn(condition, mask)
-        track = condition.new_zeros(condition.shape[:2])
-        for b, n in enumerate(lengths):
-            track[b, :n] = self.fc(lstm(memory[b, :n]))[:, 0]
-        return track
+        states = lstm([memory[b, :n] for b, n in enumerate(lengths)])
+        values = self.fc(torch.cat(states))[:, 0]
+        return pad_sequence(values.split(list(lengths)), batch_first=True)
 
 
 class DurationPredictor(nn.Module):

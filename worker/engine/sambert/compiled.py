@@ -5,7 +5,7 @@ The first call compiles (seconds); the result is cached on disk, beside this fil
 `NUMBA_CACHE_DIR`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from math import exp, tanh
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +24,7 @@ from worker.engine.sambert.loops import (
     DecoderWeights,
     Durations,
     DurationWeights,
+    Lstm,
 )
 from worker.engine.sambert.memory import gather
 from worker.engine.sambert.slim import OUTPUTS, Slim, beside, multiply_one, slim
@@ -282,12 +283,12 @@ class CompiledLoops:
     def blocks(self, slope: float) -> Faster | None:
         return tiled_blocks(slope)
 
-    def lstm(self, module: nn.LSTM) -> Callable[[Tensor], Tensor]:
+    def lstm(self, module: nn.LSTM) -> Lstm:
         suffixes = ("", "_reverse") if module.bidirectional else ("",)
         directions = [_Direction(module, suffix) for suffix in suffixes]
 
-        def run(x: Tensor) -> Tensor:
-            return torch.cat([direction(x) for direction in directions], dim=1)
+        def run(items: Sequence[Tensor]) -> list[Tensor]:
+            return [torch.cat([step(x) for step in directions], dim=1) for x in items]
 
         return run
 

@@ -1,5 +1,6 @@
 """The mel decoder's tensors, and their folding into what the decoding loops read."""
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import cast
 
@@ -70,11 +71,20 @@ class MemoryProjection:
         self.weight = torch.cat([in_w * scale] + [k.weight.double()[rows] for k in kv]).float()
         self.bias = torch.cat([in_b * scale] + [k.bias.double()[rows] for k in kv]).float()
 
-    def __call__(self, memory: Tensor, band: int) -> DecoderInput:
-        """`memory` is [steps, memory_units]."""
+    def __call__(
+        self, memory: Tensor, steps: Sequence[int], bands: Sequence[int]
+    ) -> list[DecoderInput]:
+        """`memory` [all steps, memory_units] of utterances one after another, `steps` of each."""
         both = torch.addmm(self.bias, memory, self.weight.t())
-        kv = both[:, self.units :].reshape(len(memory), self.n_layers, -1).transpose(0, 1)
-        return DecoderInput(inputs=both[:, : self.units], memory_kv=kv, band=band)
+        kv = both[:, self.units :].reshape(len(memory), self.n_layers, 2 * self.units)
+        kv = kv.transpose(0, 1)
+        found, at = [], 0
+        for n, band in zip(steps, bands, strict=True):
+            own = slice(at, at + n)
+            inputs = both[own, : self.units]
+            found.append(DecoderInput(inputs=inputs, memory_kv=kv[:, own], band=band))
+            at += n
+        return found
 
 
 def pack_decoder(decoder: HybridAttentionDecoder, config: AcousticConfig) -> DecoderWeights:

@@ -4,13 +4,14 @@ The decoder's step has no shape or branch that depends on where it is, so that a
 once as a graph and play it for every step, without a launch from Python for each small product.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_sequence, pad_sequence, unpack_sequence
 
 from worker.engine.sambert.device import CPU
 from worker.engine.sambert.hifigan import Faster
@@ -23,6 +24,7 @@ from worker.engine.sambert.loops import (
     Durations,
     DurationWeights,
     Loops,
+    Lstm,
 )
 
 
@@ -51,10 +53,13 @@ class EagerLoops:
         moved = on(weights, self.device)
         return lambda items: _decode(moved, items, self.device)
 
-    def lstm(self, module: nn.LSTM) -> Callable[[Tensor], Tensor]:
-        def run(x: Tensor) -> Tensor:
-            out: Tensor = module(x)[0]
-            return out
+    def lstm(self, module: nn.LSTM) -> Lstm:
+        def run(items: Sequence[Tensor]) -> list[Tensor]:
+            if module.bidirectional:
+                return unpack_sequence(module(pack_sequence(list(items), enforce_sorted=False))[0])
+            # What follows an item's end cannot reach it, and packing costs a GPU a launch a step.
+            states = module(pad_sequence(list(items), batch_first=True))[0]
+            return [row[: len(item)] for row, item in zip(states, items, strict=True)]
 
         return run
 
@@ -146,7 +151,9 @@ class Decoding:
         for b, item in enumerate(items):
             self.inputs[b, : self.steps[b]] = item.inputs
             self.memory_kv[:, b, : self.steps[b]] = item.memory_kv
-        self.cache = zeros(n_layers, n, self.window, 2 * width)
+        # Each layer's keys and values of two windows: the steps behind, a ring, and the memory
+        # ahead.
+        self.near_kv = zeros(n_layers, n, 2, self.window, 2 * width)
         self.lengths = torch.tensor(self.steps, device=device)[:, None]
         self.bands = torch.tensor([item.band for item in items], device=device)[:, None]
         self.slots = torch.arange(self.window, device=device)
@@ -165,27 +172,23 @@ class Decoding:
         """Back before the first step."""
         self.now.zero_()
         self.last.zero_()
-        self.cache.zero_()
+        self.near_kv.zero_()
 
     def step(self, active: int) -> None:
         """The next step of the first `active` items."""
         w = self.w
-        behind = (self.now - self.slots) % self.window  # how many steps ago a slot was filled
-        past = (behind <= self.bands[:active]) & (behind <= self.now)
-        rows = self.now + self.slots
-        ahead = (self.slots <= self.bands[:active]) & (rows < self.lengths[:active])
-        # An utterance that has ended sees one row, for the softmax of nothing is no number.
-        ahead = ahead | (self.slots == 0)
+        slot, unseen = self.now % self.window, self._unseen(active)
+        ahead = self.memory_kv[:, :active].index_select(2, self.now + self.slots)
+        self.near_kv[:, :active, 1] = ahead
         prenet = _prenet(w.prenet_w, w.prenet_b, self.last[:active])
         given = self.inputs[:active].index_select(1, self.now)
         x = given[:, 0] + F.linear(prenet, w.in_w)
-        for i in range(len(self.cache)):
+        for i in range(len(self.near_kv)):
+            near = self.near_kv[i, :active]
             qkv = F.linear(_normed(x), w.qkv_w[i], w.qkv_b[i])
             q, kv = qkv[:, : x.shape[1]], qkv[:, x.shape[1] :]
-            self.cache[i, :active].index_copy_(1, self.now % self.window, kv[:, None])
-            memory = self.memory_kv[i, :active].index_select(1, rows)
-            both = [self._mix(q, self.cache[i, :active], past), self._mix(q, memory, ahead)]
-            x = x + F.linear(torch.cat(both, dim=1), w.mix_w[i], w.mix_b[i])
+            near[:, 0].index_copy_(1, slot, kv[:, None])
+            x = x + F.linear(self._mix(q, near, unseen), w.mix_w[i], w.mix_b[i])
             hidden = F.relu(F.linear(_normed(x), w.up_w[i], w.up_b[i]))
             x = x + F.linear(hidden, w.down_w[i], w.down_b[i])
         mel = F.linear(_normed(x), w.mel_w, w.mel_b)
@@ -193,16 +196,30 @@ class Decoding:
         self.last[:active] = mel[:, -w.n_mels :]
         self.now += 1
 
-    def _mix(self, q: Tensor, kv: Tensor, seen: Tensor) -> Tensor:
-        """The values of a window by how well its keys fit: q [n, D], kv [n, window, 2D]."""
-        n, window, _ = kv.shape
+    def _unseen(self, active: int) -> Tensor:
+        """What is added to the scores of both windows [active, 2, window, 1]: nothing, or -inf."""
+        behind = (self.now - self.slots) % self.window  # how many steps ago a slot was filled
+        past = (behind <= self.bands[:active]) & (behind <= self.now)
+        rows = self.now + self.slots
+        ahead = (self.slots <= self.bands[:active]) & (rows < self.lengths[:active])
+        # An utterance that has ended sees one row, for the softmax of nothing is no number.
+        ahead = ahead | (self.slots == 0)
+        seen = torch.stack([past, ahead], dim=1)[..., None]
+        return torch.where(seen, 0.0, -torch.inf)
+
+    def _mix(self, q: Tensor, near: Tensor, unseen: Tensor) -> Tensor:
+        """The values of both windows by how well their keys fit: [n, 2D].
+
+        q [n, D], near [n, 2, window, 2D]. Products are summed rather than multiplied as matrices:
+        so small, those would first be copied into order.
+        """
+        n, _, window, _ = near.shape
         # Heads alternate along the channels, as `decoder.pack_decoder` leaves them.
-        k, v = kv.view(n, window, 2, -1, self.w.n_heads).permute(2, 0, 4, 1, 3)
-        query = q.view(n, -1, self.w.n_heads).transpose(1, 2)  # [n, heads, units]
-        scores = k @ query[..., None]  # [n, heads, window, 1]
-        scores = scores.masked_fill(~seen[:, None, :, None], -torch.inf)
-        mixed: Tensor = (scores.softmax(2) * v).sum(2)
-        return mixed.transpose(1, 2).reshape(n, -1)
+        k, v = near.view(n, 2, window, 2, -1, self.w.n_heads).unbind(3)
+        scores = (k * q.reshape(n, 1, 1, -1, self.w.n_heads)).sum(3)  # [n, 2, window, heads]
+        shares = (scores + unseen).softmax(2)
+        mixed: Tensor = (shares[:, :, :, None] * v).sum(2)
+        return mixed.view(n, -1)
 
 
 def _normed(x: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ _LOAD_ERRORS = (
     states.NotImplemented,
     states.RuntimeException,
 )
+FORM = 2  # of the graph, in its file's name: graphs of another form are not read
 _OPSET = 17
 _IR_VERSION = 9
 _CALIBRATION_FRAMES = 240
@@ -168,16 +169,33 @@ class _Graph:
         )
 
     def up(self, name: str, up: FoldedUp, x: str) -> str:
-        right = up.weight.shape[3] - up.scale - up.lead
-        return self.add(
-            "ConvTranspose",
-            name,
+        """As a convolution that makes the `scale` outputs of each input side by side.
+
+        The runtime has no fast transposed convolution.
+        """
+        weight = up.weight[:, :, 0].numpy()  # [in, out, kernel]
+        n_out, kernel, scale = *weight.shape[1:], up.scale
+        # An output sees inputs from `ahead` after its own to `behind` before it.
+        ahead, behind = (scale - 1 + up.lead) // scale, (kernel - 1 - up.lead) // scale
+        taps = np.zeros((n_out, scale, len(weight), ahead + behind + 1), dtype=np.float32)
+        for phase in range(scale):
+            for tap in range(ahead + behind + 1):
+                at = scale * (behind - tap) + phase + up.lead
+                if 0 <= at < kernel:
+                    taps[:, phase, :, tap] = weight[:, :, at].T
+        side = self.add(
+            "Conv",
+            f"{name}_phases",
             x,
-            *self._weights(name, up.weight, up.bias),
-            strides=[up.scale],
-            pads=[up.lead, max(0, right)],
-            output_padding=[max(0, -right)],
+            self.constant(f"{name}.weight", taps.reshape(-1, *taps.shape[2:])),
+            self.constant(f"{name}.bias", np.repeat(up.bias.numpy(), scale)),
+            pads=[behind, ahead],
         )
+        split = self.constant(f"{name}.split", np.array([0, n_out, scale, -1]))
+        joined = self.constant(f"{name}.joined", np.array([0, n_out, -1]))
+        phases = self.add("Reshape", f"{name}_split", side, split)
+        turned = self.add("Transpose", f"{name}_turned", phases, perm=[0, 1, 3, 2])
+        return self.add("Reshape", name, turned, joined)
 
     def model(self, folded: Folded) -> onnx.ModelProto:
         kind, channels = TensorProto.FLOAT, folded.config.in_channels

@@ -131,6 +131,7 @@ class Fsmn(nn.Module):
         widths = [width] + [shape.memory_units] * (len(shape.paddings) - 1)
         self.ffn_lst = nn.ModuleList(FsmnFeedForward(w, shape) for w in widths)
         self.memory_block_lst = nn.ModuleList(FsmnMemory(shape, p) for p in shape.paddings)
+        self.reach = max(map(max, shape.paddings))  # of one block, in frames
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         for ffn, memory in zip(self.ffn_lst, self.memory_block_lst, strict=True):

@@ -70,6 +70,7 @@ class DecoderInput(NamedTuple):
 
 Durations = Callable[[Sequence[Array]], list[Array]]
 Decoder = Callable[[Sequence[DecoderInput]], list[Tensor]]
+Lstm = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
 class Loops(Protocol):
@@ -87,5 +88,5 @@ class Loops(Protocol):
     def blocks(self, slope: float) -> Faster | None:
         """What makes residual blocks faster than PyTorch's convolutions, if anything does."""
 
-    def lstm(self, module: nn.LSTM) -> Callable[[Tensor], Tensor]:
-        """A one-layer LSTM as a function of [time, channels] to [time, units * directions]."""
+    def lstm(self, module: nn.LSTM) -> Lstm:
+        """A one-layer LSTM: [time, units * directions] for each item [time, channels]."""

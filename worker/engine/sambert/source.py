@@ -23,8 +23,11 @@ class SourceNoise(Protocol):
     def phases(self, n_harmonics: int) -> Array:
         """Start phases [n_harmonics + 1] in radians, the first 0."""
 
-    def next(self, n_harmonics: int, n_samples: int) -> Array:
-        """Noise of standard deviation 0.003 for the next samples: [n_harmonics + 1, n_samples]."""
+    def blend(self, weight: Array, n_samples: int) -> Array:
+        """The next samples [n_samples] of the harmonics' noises, blended by `weight`.
+
+        Each is normal with standard deviation 0.003.
+        """
 
 
 class SeededNoise:
@@ -38,9 +41,10 @@ class SeededNoise:
         phases[0] = 0
         return phases.astype(np.float32)
 
-    def next(self, n_harmonics: int, n_samples: int) -> Array:
-        drawn = self._random.standard_normal((n_samples, n_harmonics + 1), dtype=np.float32)
-        return drawn.T * np.float32(NOISE_STD)
+    def blend(self, weight: Array, n_samples: int) -> Array:
+        """A blend of independent normal noises is normal: one draw a sample serves for all."""
+        drawn = self._random.standard_normal(n_samples, dtype=np.float32)
+        return drawn * np.float32(NOISE_STD * np.linalg.norm(weight))
 
 
 @dataclass(kw_only=True)
@@ -54,9 +58,9 @@ class GivenNoise:
     def phases(self, n_harmonics: int) -> Array:
         return self.start[: n_harmonics + 1]
 
-    def next(self, n_harmonics: int, n_samples: int) -> Array:
+    def blend(self, weight: Array, n_samples: int) -> Array:
         self._at += n_samples
-        return self.noise[: n_harmonics + 1, self._at - n_samples : self._at]
+        return weight @ self.noise[: len(weight), self._at - n_samples : self._at]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,20 +82,25 @@ class Source:
         return out
 
     def _stretches(self, f0_hz: Array, voiced: Array, noise: SourceNoise) -> Iterator[Array]:
-        n = len(self.weight) - 1
-        orders = np.arange(1, n + 2, dtype=np.float64)[:, None]
-        phases = noise.phases(n)[:, None]
-        turns = np.zeros((n + 1, 1))
-        block = 200
+        # The weighted sum of the harmonics' sines is the imaginary part of a polynomial in
+        # exp(i * the fundamental's angle) without a constant; these are its coefficients.
+        phases = noise.phases(len(self.weight) - 1)
+        factors = (SINE_AMPLITUDE * self.weight * np.exp(1j * phases)).astype(np.complex64)
+        hiss_gain = np.float32(SINE_AMPLITUDE / (3 * NOISE_STD))
+        turn, block = 0.0, 200
         for at in range(0, len(f0_hz), block):
             f0 = np.repeat(f0_hz[at : at + block].astype(np.float64), self.hop)
             uv = np.repeat(voiced[at : at + block], self.hop)
             # float64: a float32 sum drifts by whole hundredths of a turn over a minute.
-            sums = turns + np.cumsum(f0 * orders / self.rate_hz, axis=1)
-            turns = np.mod(sums[:, -1:], 1.0)
-            angles = (2 * np.pi * np.mod(sums, 1.0)).astype(np.float32) + phases
-            draws = noise.next(n, len(uv))
-            sines = np.float32(SINE_AMPLITUDE) * np.sin(angles) + draws
-            hiss = np.float32(SINE_AMPLITUDE / (3 * NOISE_STD)) * draws
-            harmonics = np.where(uv > 0, sines, hiss)
-            yield np.tanh(self.weight @ harmonics + np.float32(self.bias))
+            turns = turn + np.cumsum(f0 / self.rate_hz)
+            turn = turns[-1] % 1.0
+            angles = (2 * np.pi * (turns % 1.0)).astype(np.float32)
+            spin = np.empty(len(angles), dtype=np.complex64)
+            spin.real, spin.imag = np.cos(angles), np.sin(angles)
+            tones = np.zeros_like(spin)
+            for factor in factors[::-1]:
+                tones += factor
+                tones *= spin
+            drawn = noise.blend(self.weight, len(uv))
+            blended = np.where(uv > 0, tones.imag + drawn, hiss_gain * drawn)
+            yield np.tanh(blended + np.float32(self.bias))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import numba
 import numpy as np
-from llvmlite import ir
+from llvmlite import binding, ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -24,6 +24,17 @@ FLOAT_BYTES = 4
 _PANEL_ROW_BYTES = LANES * FLOAT_BYTES
 _AHEAD_BYTES = 8192  # how far before its use a weight is asked for; found by trying
 _FLOAT, _INT, _WORD = ir.FloatType(), ir.IntType(64), ir.IntType(32)
+
+
+def _has_wide_vectors() -> bool:
+    """Whether numba compiles for a processor with vectors of 512 bits."""
+    named = vars(numba.config)["CPU_FEATURES"]
+    return "+avx512f" in (named or binding.get_host_cpu_features().flatten())
+
+
+# A panel's row is then one register of 32, not two of 16: a block may have twice the panels, and
+# needs them, for six sums alone would wait for each other.
+WIDE = _has_wide_vectors()
 
 
 def compiled(function: Kernel) -> Kernel:
@@ -242,6 +253,23 @@ def multiply_rows(n: int, where: Any) -> None:
 
 
 @compiled
+def multiply_pairs(n: int, where: Any) -> None:
+    """Two panels for `n` rows, at most six."""
+    if n == 6:
+        tile(6, 2, where)
+    elif n == 5:
+        tile(5, 2, where)
+    elif n == 4:
+        tile(4, 2, where)
+    elif n == 3:
+        tile(3, 2, where)
+    elif n == 2:
+        tile(2, 2, where)
+    else:
+        tile(1, 2, where)
+
+
+@compiled
 def multiply_wide(n: int, where: Any) -> None:
     """Several panels for few rows, which with one would wait for their own sums."""
     if n == 1:
@@ -272,16 +300,22 @@ def multiply(n_rows: int, source: Rows, weight: Array, start: Array, target: Row
             where = (source.address, row, group, weights, groups, depth, at, to, onto)
             multiply_wide(n_rows, where)
             done += wide
-    for panel in range(done, panels):
-        at = starts + panel * lanes * 4
-        to = target.address + panel * lanes * 4
-        weights = first + panel * size
+    while done < panels:
+        pair = WIDE and done + 2 <= panels
+        at = starts + done * lanes * 4
+        to = target.address + done * lanes * 4
+        weights = first + done * size
         r = 0
         while r < n_rows:
             n = n_rows - r
             if n > 6:
                 # The last twelve or fewer in halves: fewer than four rows are slow.
                 n = 6 if n >= 12 else (n + 1) // 2
-            here = source.address + r * row
-            multiply_rows(n, (here, row, group, weights, groups, depth, at, to + r * onto, onto))
+            here, there = source.address + r * row, to + r * onto
+            where = (here, row, group, weights, groups, depth, at, there, onto)
+            if pair:
+                multiply_pairs(n, where)
+            else:
+                multiply_rows(n, where)
             r += n
+        done += 2 if pair else 1

@@ -4,7 +4,7 @@ A chunk is rendered with as many frames around it as the generator's receptive f
 only the utterance's own ends are true edges: the result is that of one pass, to rounding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
@@ -39,6 +39,14 @@ class Window:
     end: int
     lead: int
     trail: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocoderInput:
+    """One utterance: mel [frames, mels] and, for vocoders with a source, [frames * hop] of it."""
+
+    mel: Array
+    excitation: Array | None
 
 
 class WindowRenderer(Protocol):
@@ -108,6 +116,10 @@ class Vocoder:
             return None
         return self.source.excite(mel[:, -2], mel[:, -1], noise)
 
+    def render_all(self, items: Sequence[VocoderInput]) -> list[Array]:
+        """The samples of each."""
+        return [self.render(item.mel, item.excitation) for item in items]
+
     def render(self, mel: Array, excitation: Array | None) -> Array:
         """Samples [frames * hop] in [-1, 1] of mel [frames, mels]."""
         out = np.empty(len(mel) * self.config.hop, dtype=np.float32)
@@ -154,7 +166,8 @@ class TorchRenderer:
         flow = _Flow(x=x, source=source, lead=lead, trail=trail)
         for stage, blocks, need in zip(self.folded.stages, self.blocks, self.needs, strict=False):
             flow = flow.trim(need, self.folded.config.hop)
-            x, rate = self._upsample(stage, flow.x, flow.source), flow.rate * stage.up.scale
+            x = F.leaky_relu_(flow.x.sin() + flow.x, self.slope)
+            x, rate = upsample(stage, x, flow.source), flow.rate * stage.up.scale
             total = blocks[0](x)
             for block in blocks[1:]:
                 total += block(x)
@@ -163,11 +176,13 @@ class TorchRenderer:
         samples = self.folded.post(F.leaky_relu_(flow.x, FINAL_SLOPE)).tanh_().reshape(-1)
         return samples[flow.lead * flow.rate : len(samples) - flow.trail * flow.rate]
 
-    def _upsample(self, stage: FoldedStage, x: Tensor, source: Tensor | None) -> Tensor:
-        x = stage.up(F.leaky_relu_(x.sin() + x, self.slope))
-        if stage.down is not None and source is not None:
-            x += stage.down(source)
-        return x
+
+def upsample(stage: FoldedStage, x: Tensor, source: Tensor | None) -> Tensor:
+    """A stage's first half: activated x at its rate, the excitation added."""
+    x = stage.up(x)
+    if stage.down is not None and source is not None:
+        x += stage.down(source)
+    return x
 
 
 class DirectBlock:
@@ -176,14 +191,22 @@ class DirectBlock:
     def __init__(self, pairs: tuple[Pair, ...], slope: float) -> None:
         self.pairs, self.slope = pairs, slope
 
-    def __call__(self, x: Tensor) -> Tensor:
-        """Residual stream in float32; a bf16 block's convolutions see rounded copies of it."""
+    def __call__(self, x: Tensor, gaps: Tensor | None = None) -> Tensor:
+        """Residual stream in float32; a 16-bit block's convolutions see rounded copies of it.
+
+        Convolutions see zeros at the positions in `gaps`.
+        """
         for number, (first, second) in enumerate(self.pairs):
-            hidden = F.leaky_relu(x, self.slope).to(first.weight.dtype)
-            hidden = F.leaky_relu_(first(hidden), self.slope)
+            hidden = silenced(F.leaky_relu(x, self.slope).to(first.weight.dtype), gaps)
+            hidden = silenced(F.leaky_relu_(first(hidden), self.slope), gaps)
             # The first sum makes a new tensor: x is the input of the other blocks too.
             x = x + second(hidden) if number == 0 else x.add_(second(hidden))
         return x
+
+
+def silenced(x: Tensor, gaps: Tensor | None) -> Tensor:
+    """x [1, channels, 1, time], itself set to zero at the positions in `gaps`."""
+    return x if gaps is None else x.index_fill_(3, gaps, 0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -44,8 +44,9 @@ from worker.engine.sambert.hifigan import Folded, Generator, fold
 from worker.engine.sambert.loops import Array, Loops
 from worker.engine.sambert.options import SambertOptions
 from worker.engine.sambert.source import SeededNoise, Source, SourceNoise
+from worker.engine.sambert.strips import StripVocoder
 from worker.engine.sambert.symbols import N_SPECIALS, SymbolEncoder, tables
-from worker.engine.sambert.vocoder import TorchRenderer, Vocoder, WindowRenderer
+from worker.engine.sambert.vocoder import TorchRenderer, Vocoder, VocoderInput, WindowRenderer
 from worker.types import Rendering, Timing, Utterance, Wave
 
 # Without the training set's statistics a voice's pitch is taken to vary by a quarter of its mean.
@@ -105,21 +106,23 @@ class SambertVoice:
     ) -> list[Stages]:
         """Every stage of each utterance; `noise` replaces an utterance's seeded NSF noise."""
         items = [self.encode(number, u) for number, u in enumerate(utterances)]
-        found = []
-        for number, output in enumerate(self.acoustic.render(items) if items else []):
-            # Seeded by what is said: the same segment sounds the same in every worker and batch.
-            own = SeededNoise(zlib.crc32((utterances[number].symbols or "").encode()))
-            excitation = self.vocoder.excitation(output.mel, (noise or {}).get(number, own))
-            wave = self.vocoder.render(output.mel, excitation)
-            found.append(
-                Stages(
-                    ids=items[number].encoding.ids,
-                    acoustic=output,
-                    excitation=excitation,
-                    wave=wave,
-                )
+        outputs = self.acoustic.render(items) if items else []
+        # Seeded by what is said: the same segment sounds the same in every worker and batch.
+        noises: dict[int, SourceNoise] = {
+            number: SeededNoise(zlib.crc32((utterance.symbols or "").encode()))
+            for number, utterance in enumerate(utterances)
+        }
+        noises |= noise or {}
+        spoken = [
+            VocoderInput(mel=o.mel, excitation=self.vocoder.excitation(o.mel, noises[number]))
+            for number, o in enumerate(outputs)
+        ]
+        return [
+            Stages(ids=item.encoding.ids, acoustic=output, excitation=given.excitation, wave=wave)
+            for item, output, given, wave in zip(
+                items, outputs, spoken, self.vocoder.render_all(spoken), strict=True
             )
-        return found
+        ]
 
     @torch.inference_mode()
     def first_convolution(self, mel: Array) -> Array:
@@ -171,9 +174,11 @@ class SambertVoice:
         load_strictly(net, vocoder_state(read_checkpoint(path), path), path)
         kind = getattr(torch, options.half) if options.grade is Grade.FAST else torch.float32
         self._folded = folded = fold(net.to(self.device), config, kind)
+        if self.device.type != "cpu":
+            return StripVocoder(folded, _source(folded), self.device)
         faster = None if options.grade is Grade.FAST else self.acoustic.loops.blocks(config.slope)
         renderer: WindowRenderer = TorchRenderer(folded, faster)
-        exact = Vocoder(renderer, config, _source(folded), options.chunk_frames, self.device)
+        exact = Vocoder(renderer, config, _source(folded), options.chunk_frames)
         if options.grade is not Grade.INT8:
             return exact
         renderer = self._quantised(folded, exact, options)
@@ -182,12 +187,13 @@ class SambertVoice:
     def _quantised(self, folded: Folded, exact: Vocoder, options: SambertOptions) -> WindowRenderer:
         """The 8-bit generator, from the cache or built now and kept there."""
         # Only this grade needs ONNX Runtime, which the plain install lacks.
-        from worker.engine.sambert.int8 import OnnxRenderer, Sample, build_int8
+        from worker.engine.sambert.int8 import FORM, OnnxRenderer, Sample, build_int8
 
         vnni = has_vnni(cpu_flags())
         with tempfile.TemporaryDirectory() as temporary:
             folder = options.cache_dir or Path(temporary)
-            path = folder / "int8" / f"{self.revision}-{'vnni' if vnni else 'plain'}.onnx"
+            kind = "vnni" if vnni else "plain"
+            path = folder / "int8" / f"{self.revision}-{kind}-{FORM}.onnx"
             if not path.is_file():
                 channels = exact.config.in_channels
                 samples = [

@@ -28,6 +28,7 @@ from worker.engine.sambert.loops import Array
 from worker.engine.sambert.memory import Scratch
 from worker.engine.sambert.tiles import (
     LANES,
+    WIDE,
     Emitter,
     Rows,
     address,
@@ -82,7 +83,8 @@ class Onto(NamedTuple):
 
 
 _TRANSFORMS = transforms()
-_HALF = 8  # channels a transform's vector holds: seven inputs and a sum fit in registers
+# Channels a transform's vector holds: seven inputs and a sum fit in registers.
+_CHANNELS = LANES if WIDE else LANES // 2
 
 
 def _type_spread(_: Any, where: Any) -> Any:
@@ -92,7 +94,7 @@ def _type_spread(_: Any, where: Any) -> Any:
     """
 
     def emit(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
-        vectors = Emitter(builder, _HALF)
+        vectors = Emitter(builder, _CHANNELS)
         source, step, target, point = unpacked(builder, arguments[0], 4)
         values = [vectors.load(vectors.offset(source, step, i)) for i in range(SIZE)]
         for j, factors in enumerate(_TRANSFORMS.spread):
@@ -113,7 +115,7 @@ def _type_gather(_: Any, added: Any, where: Any, slope: Any) -> Any:  # noqa: AR
     with_base = added.literal_value
 
     def emit(context: Any, builder: Any, _: Any, arguments: Any) -> Any:
-        vectors = Emitter(builder, _HALF)
+        vectors = Emitter(builder, _CHANNELS)
         products, point, bias, base, target, active, step = unpacked(builder, arguments[1], 7)
         values = [vectors.load(vectors.offset(products, point, j)) for j in range(SIZE)]
         start, bend = vectors.load(bias), vectors.splat(arguments[2])
@@ -146,7 +148,7 @@ def spread_rows(source: int, step: int, first: int, out: Array) -> None:
     for row in range(n_rows):
         at = source + (tile * TILE * step + phase) * line
         to = here + row * line
-        for c in range(0, line, _HALF * 4):
+        for c in range(0, line, _CHANNELS * 4):
             spread_tile((at + c, step * line, to + c, point))
         phase += 1
         if phase == step:
@@ -162,7 +164,7 @@ def gather_rows(p: Array, step: int, first: int, onto: Onto) -> None:
     bias = address(onto.bias)
     for row in range(n_rows):
         at = (tile * TILE * step + phase) * line
-        for c in range(0, line, _HALF * 4):
+        for c in range(0, line, _CHANNELS * 4):
             products, to = here + row * line + c, at + c
             places = (products, point, bias + c, onto.base + to, onto.out + to, onto.active + to)
             if onto.base:

@@ -71,7 +71,7 @@ def test_the_decoder_makes_everything_where_its_weights_are() -> None:
     decoder = HybridAttentionDecoder(config)
     weights = pack_decoder(decoder, config)
     project = MemoryProjection(decoder.to(META), config)
-    items = [project(torch.zeros(n, config.memory_units, device=META), band=n) for n in (3, 5)]
+    items = project(torch.zeros(8, config.memory_units, device=META), [3, 5], [3, 5])
     found = EagerLoops(META).decoder(weights)(items)
     assert [frames.device for frames in found] == [META, META]
     assert [len(frames) for frames in found] == [3, 5]

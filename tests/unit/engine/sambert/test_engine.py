@@ -52,6 +52,8 @@ def test_the_engine_keeps_the_protocol(engine: SambertEngine) -> None:
     kept: Engine = engine
     [offered] = kept.voices()
     assert (kept.name, kept.takes_symbols, kept.batch_size) == ("sambert", True, 4)
+    assert SambertEngine(SambertOptions(device="cuda:1")).batch_size == 32
+    assert SambertEngine(SambertOptions(device="cuda", batch_size=7)).batch_size == 7
     assert (offered.name, offered.sample_rate_hz, offered.language) == (VOICE, 16000, "zh-CN")
     assert offered.emotions == ("neutral", "happy", "angry", "sad", "fear", "hate", "surprise")
     assert offered.revision == engine.loaded(VOICE).revision
