@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 SLEEP_AFTER_FAULT_S = 1.0
 JANITOR_INTERVAL_S = 2.0
 POSTPONE_S = 60.0
+CACHE_ROUNDS = 10  # so many steps of one kind a round: what comes in may not outrun them
 CLEAR_ROUNDS = 20  # batches of garbage one step takes; the lead lasts no longer
 BATCH_STEPS = 5  # of the batches whose senders or callers broke off, a round
 COURIERS = 8  # deliveries one courier process sends at once
@@ -115,8 +116,8 @@ class Keeper:
                 "%d leases ended, %d jobs expired, %d removed",
                 lost, expired, removed, extra={"action": "keep"},
             )  # fmt: skip
-        self._stores.cache.unpark()
-        self._stores.cache.release()
+        for step in (self._stores.cache.unpark, self._stores.cache.release):
+            _while_more(step)
         self._stores.cache.evict()
         self._stores.repair.forget_voices()
         self._ring()
@@ -166,3 +167,9 @@ class Keeper:
                 self._stores.repair.postpone(one, POSTPONE_S)
         else:
             self._stores.repair.discarded(garbage)
+
+
+def _while_more(step: Callable[[], int]) -> None:
+    for _ in range(CACHE_ROUNDS):
+        if not step():
+            return

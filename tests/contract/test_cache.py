@@ -267,6 +267,29 @@ def test_a_deleted_job_takes_along_what_no_other_job_uses(farm: Farm) -> None:
     assert complete(farm, "c", ["bb", "cc"]) == 0
 
 
+def test_jobs_removed_in_numbers_give_back_together(farm: Farm) -> None:
+    """A step serves as many jobs as it has room for: one job each would fall behind a busy farm."""
+    for number in range(30):
+        complete(farm, f"job{number}", [f"{number:02x}"])
+        farm.jobs.delete("default", f"job{number}")
+    assert farm.cache.release() == 30
+    assert farm.cache.release() == 0
+    assert not farm.scripts.client.keys(farm.scripts.key("released*"))
+
+
+def test_a_step_gives_back_a_bounded_number(farm: Farm) -> None:
+    digests = [f"{number:04x}" for number in range(300)]
+    complete(farm, "book", digests)
+    complete(farm, "short", ["ffff"])
+    for job in ("book", "short"):
+        farm.jobs.delete("default", job)
+    steps = []
+    while given := farm.cache.release():
+        steps.append(given)
+    assert sum(steps) == 301
+    assert max(steps) <= 200
+
+
 def test_a_job_past_its_retention_leaves_its_segments_to_others(farm: Farm) -> None:
     complete(farm, "a", ["aa"])
     farm.scripts.client.zadd(farm.scripts.key("retention"), {"a": 0})
