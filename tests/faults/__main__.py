@@ -19,7 +19,8 @@ def main() -> int:
     """The number of runs that failed, 1 at most."""
     asked = _asked()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no farm is left running
-    seeds = [asked.seed] if asked.seed is not None else range(1, asked.seeds + 1)
+    shard, shards = asked.shard
+    seeds = [asked.seed] if asked.seed is not None else range(shard, asked.seeds + 1, shards)
     numbers = asked.scenario.split(",") if asked.scenario else list(SCENARIOS)
     folder, calm = Path(tempfile.mkdtemp(prefix="faults-")), CalmRun()
     results: list[Result] = []
@@ -42,6 +43,9 @@ def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="run seeds 1 to so many")
     parser.add_argument("--seed", type=int, help="run this seed alone")
+    parser.add_argument(
+        "--shard", type=_shard, default=(1, 1), help="2/3: the second of three equal shares of them"
+    )
     parser.add_argument("--scenario", help=f"of {', '.join(SCENARIOS)}, by comma; all of them")
     parser.add_argument(
         "--short", action="store_true", help="as every change of the code is tested"
@@ -51,6 +55,13 @@ def _asked() -> argparse.Namespace:
     if unknown := set((asked.scenario or "1").split(",")) - SCENARIOS.keys():
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
     return asked
+
+
+def _shard(given: str) -> tuple[int, int]:
+    shard, _, shards = given.partition("/")
+    if not (shard.isdecimal() and shards.isdecimal() and 1 <= int(shard) <= int(shards)):
+        raise argparse.ArgumentTypeError(f"{given!r} is no share such as 2/3")
+    return int(shard), int(shards)
 
 
 def _run(number: str, seed: int, folder: Path, calm: CalmRun, short: bool) -> Result:
