@@ -219,7 +219,7 @@ class Decoding:
         scores = (k * q.reshape(n, 1, 1, -1, self.w.n_heads)).sum(3)  # [n, 2, window, heads]
         shares = (scores + unseen).softmax(2)
         mixed: Tensor = (shares[:, :, :, None] * v).sum(2)
-        return mixed.view(n, -1)
+        return mixed.reshape(n, -1)
 
 
 def _normed(x: Tensor) -> Tensor:
