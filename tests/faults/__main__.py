@@ -1,4 +1,4 @@
-"""`python -m tests.faults`: scenarios by seed, each on a farm of its own, then a table."""
+"""`python -m tests.faults`: scenarios by seed on farms that outlive them, then a table."""
 
 import argparse
 import shutil
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.faults.calm import CalmRun
 from tests.faults.history import History
-from tests.faults.runs import SCENARIOS, Result, ground_of, run
+from tests.faults.runs import SCENARIOS, Grounds, Result, run
 
 HEAD = ("scenario", "runs", "failures", "seconds")
 
@@ -19,24 +19,38 @@ def main() -> int:
     """The number of runs that failed, 1 at most."""
     asked = _asked()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no farm is left running
-    shard, shards = asked.shard
-    seeds = [asked.seed] if asked.seed is not None else range(shard, asked.seeds + 1, shards)
-    numbers = asked.scenario.split(",") if asked.scenario else list(SCENARIOS)
-    folder, calm = Path(tempfile.mkdtemp(prefix="faults-")), CalmRun()
+    folder = Path(tempfile.mkdtemp(prefix="faults-"))
+    grounds, calm = Grounds(folder), CalmRun()
     results: list[Result] = []
     try:
-        for seed in seeds:
-            for number in numbers:
-                results.append(_run(number, seed, folder / f"{number}-{seed}", calm, asked.short))
-                _tell(results[-1], asked.verbose)
+        for number, seed in _wanted(asked):
+            if asked.fresh:
+                grounds.close()
+            results.append(_run(number, seed, grounds, calm, asked.short))
+            _tell(results[-1], asked.verbose)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
+    finally:
+        grounds.close()
     failed = [result for result in results if result.breaches]
     _keep(folder, failed)
     print("\n".join(_table(results)))
     for result in failed:
         print(f"failed: {result.history.command}")
     return min(1, len(failed))
+
+
+def _wanted(asked: argparse.Namespace) -> Iterator[tuple[str, int]]:
+    """Scenarios and seeds; a farm's all one after the other, so that it is started once."""
+    shard, shards = asked.shard
+    seeds = [asked.seed] if asked.seed is not None else range(shard, asked.seeds + 1, shards)
+    numbers = asked.scenario.split(",") if asked.scenario else list(SCENARIOS)
+    shapes = dict.fromkeys(SCENARIOS[number].shape.name for number in numbers)
+    for shape in shapes:
+        for seed in seeds:
+            for number in numbers:
+                if SCENARIOS[number].shape.name == shape:
+                    yield number, seed
 
 
 def _asked() -> argparse.Namespace:
@@ -47,6 +61,7 @@ def _asked() -> argparse.Namespace:
         "--shard", type=_shard, default=(1, 1), help="2/3: the second of three equal shares of them"
     )
     parser.add_argument("--scenario", help=f"of {', '.join(SCENARIOS)}, by comma; all of them")
+    parser.add_argument("--fresh", action="store_true", help="a farm of its own for every run")
     parser.add_argument(
         "--short", action="store_true", help="as every change of the code is tested"
     )
@@ -64,17 +79,17 @@ def _shard(given: str) -> tuple[int, int]:
     return int(shard), int(shards)
 
 
-def _run(number: str, seed: int, folder: Path, calm: CalmRun, short: bool) -> Result:
+def _run(number: str, seed: int, grounds: Grounds, calm: CalmRun, short: bool) -> Result:
+    """A farm that failed is not used again."""
     scenario = SCENARIOS[number]
     try:
-        with ground_of(scenario.shape, folder / "farm") as ground:
-            result = run(scenario, seed, ground, calm, short=short)
+        result = run(scenario, seed, grounds.of(scenario.shape), calm, short=short)
     except AssertionError as error:
         breach = f"the farm did not start: {error}"
         history = History(number, seed, short=short)
         result = Result(history=history, breaches=(breach,), figures={}, took_s=0.0)
-    if not result.breaches:
-        shutil.rmtree(folder)
+    if result.breaches:
+        grounds.close()
     return result
 
 

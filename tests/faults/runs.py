@@ -1,7 +1,7 @@
 """Runs scenarios: plays one on its ground, has the checker judge, and keeps the history."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -47,6 +47,30 @@ def ground_of(shape: Shape, folder: Path) -> Iterator[Ground]:
         yield ground
     finally:
         ground.close()
+
+
+class Grounds:
+    """One farm at a time, kept while the shape that is asked for stays."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._open = ExitStack()
+        self._ground: Ground | None = None
+        self._n_opened = 0
+
+    def of(self, shape: Shape) -> Ground:
+        """Raises `AssertionError` when the farm does not start."""
+        if self._ground is None or self._ground.shape != shape:
+            self.close()
+            self._n_opened += 1
+            folder = self._folder / f"{shape.name}-{self._n_opened}"
+            self._ground = self._open.enter_context(ground_of(shape, folder))
+        return self._ground
+
+    def close(self) -> None:
+        """End the farm there is: the next one asked for is a new one."""
+        self._ground = None
+        self._open.close()
 
 
 def run(
