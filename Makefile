@@ -26,7 +26,7 @@ up: $(FARM) ## Start the farm on this machine; make up ARGS="--port 8080 --data-
 test: $(DEV) ## Run the tests; make test ARGS="-k embedded"
 	$(BIN)/pytest $(ARGS)
 
-faults: $(DEV) ## Break running farms by seed; make faults SEEDS=100, or SCENARIO=17 SEED=5
+faults: $(DEV) ## Break running farms by seed; make faults SEEDS=100 or 21-40, or SCENARIO=17 SEED=5
 	$(BIN)/python -m tests.faults --seeds $(or $(SEEDS),1) $(if $(SEED),--seed $(SEED)) \
 	  $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 

@@ -43,7 +43,7 @@ def main() -> int:
 def _wanted(asked: argparse.Namespace) -> Iterator[tuple[str, int]]:
     """Scenarios and seeds; a farm's all one after the other, so that it is started once."""
     shard, shards = asked.shard
-    seeds = [asked.seed] if asked.seed is not None else range(shard, asked.seeds + 1, shards)
+    seeds = [asked.seed] if asked.seed is not None else asked.seeds[shard - 1 :: shards]
     numbers = asked.scenario.split(",") if asked.scenario else list(SCENARIOS)
     shapes = dict.fromkeys(SCENARIOS[number].shape.name for number in numbers)
     for shape in shapes:
@@ -55,7 +55,9 @@ def _wanted(asked: argparse.Namespace) -> Iterator[tuple[str, int]]:
 
 def _asked() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=1, help="run seeds 1 to so many")
+    parser.add_argument(
+        "--seeds", type=_seeds, default=range(1, 2), help="100: seeds 1 to 100; or 21-40"
+    )
     parser.add_argument("--seed", type=int, help="run this seed alone")
     parser.add_argument(
         "--shard", type=_shard, default=(1, 1), help="2/3: the second of three equal shares of them"
@@ -70,6 +72,14 @@ def _asked() -> argparse.Namespace:
     if unknown := set((asked.scenario or "1").split(",")) - SCENARIOS.keys():
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
     return asked
+
+
+def _seeds(given: str) -> range:
+    first, _, last = given.rpartition("-")
+    first = first or "1"
+    if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
+        raise argparse.ArgumentTypeError(f"{given!r} is neither a number of seeds nor 21-40")
+    return range(int(first), int(last) + 1)
 
 
 def _shard(given: str) -> tuple[int, int]:
