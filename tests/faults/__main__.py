@@ -75,8 +75,9 @@ def _asked() -> argparse.Namespace:
 
 
 def _seeds(given: str) -> range:
-    first, _, last = given.rpartition("-")
-    first = first or "1"
+    first, dash, last = given.partition("-")
+    if not dash:
+        first, last = "1", first
     if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
         raise argparse.ArgumentTypeError(f"{given!r} is neither a number of seeds nor 21-40")
     return range(int(first), int(last) + 1)
