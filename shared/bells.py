@@ -5,6 +5,7 @@ A bell may vanish (the keeper rings again) or ring twice (the claim finds nothin
 
 import logging
 import threading
+from time import monotonic
 from typing import Any
 
 from celery import Celery
@@ -22,6 +23,7 @@ WORK_TASK = "ttsfarm.work"
 DELIVER_TASK = "ttsfarm.deliver"
 DELIVER_QUEUE = "ttsfarm.deliver"
 SENTINEL_TIMEOUT_S = 1.0
+QUIET_S = 60.0  # between two words about bells that are not heard
 
 
 def lane_queue(voice: str) -> str:
@@ -72,6 +74,7 @@ class Bells:
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        self._quiet_until_s = 0.0
 
     def ring(self, voice: str, times: int = 1) -> None:
         """Say that `voice` has due work. A bell that can not be sent is left to the keeper."""
@@ -87,7 +90,9 @@ class Bells:
         try:
             self._app.send_task(task, args=args, queue=queue, retry=False)
         except (OperationalError, RedisError):
-            log.info("a bell was not heard; the keeper rings again", extra={"action": "ring"})
+            if monotonic() >= self._quiet_until_s:
+                log.warning("bells are not heard; the keeper rings on", extra={"action": "ring"})
+                self._quiet_until_s = monotonic() + QUIET_S
 
 
 class BackgroundBells(Bells):

@@ -35,6 +35,7 @@ from shared.settings import Settings, settings
 from shared.storage import open_store
 from shared.work import WorkStore
 from worker.delivering import Subjects, deliver_due
+from worker.hearing import Heard
 from worker.heartbeat import Heartbeat
 from worker.keeper import COURIERS, JANITOR_INTERVAL_S, Keeper, Loop, Stores
 from worker.metrics import WorkerMetrics
@@ -86,7 +87,7 @@ def _prepare_courier(app: Celery, farm: Settings, name: str) -> list[str]:
     subjects = Subjects(jobs=JobStore(scripts), batches=BatchStore(scripts))
     stopping = pulse.stopping.is_set
 
-    @app.task(name=DELIVER_TASK)  # type: ignore[untyped-decorator]  # celery has no types
+    @app.task(name=DELIVER_TASK, Request=Heard)  # type: ignore[untyped-decorator]  # celery has no types
     def deliver() -> int:
         return deliver_due(deliveries, subjects, links, keys, farm, stopping)
 
@@ -101,7 +102,7 @@ def _prepare_renderer(app: Celery, farm: Settings, name: str) -> list[str]:
     pulse, lanes = Pulse(farm.health_file), offered_names(farm)
     bench = _Child(app=app, farm=farm, name=name, pulse=pulse)
 
-    @app.task(name=WORK_TASK)  # type: ignore[untyped-decorator]  # celery has no types
+    @app.task(name=WORK_TASK, Request=Heard)  # type: ignore[untyped-decorator]  # celery has no types
     def work(voice: str) -> int:
         return bench.drain(voice)
 

@@ -32,3 +32,11 @@ def test_nobody_waits_for_a_broker_that_is_away() -> None:
     bells = BackgroundBells(celery_app(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0")))
     for _ in range(50):
         bells.ring("fake")  # waiting for it 50 times would outlast this test's time limit
+
+
+def test_an_outage_of_the_broker_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    bells = Bells(celery_app(Settings(redis_url=f"redis://127.0.0.1:{free_port()}/0")))
+    bells.ring("fake", 2)
+    # Other tests' bells may still ring in their background.
+    said = [record.message for record in caplog.records if record.threadName == "MainThread"]
+    assert said == ["bells are not heard; the keeper rings on"]

@@ -87,15 +87,22 @@ def half_open(field: Field) -> None:
     field.in_the_middle(job, field.rng.randint(1, 4))
     victim = field.rng.choice(harm.WORKERS)
     (other,) = set(harm.WORKERS) - {victim}
-    with harm.cut(field, victim), measured(field, "worker cut to the job's end"):
-        field.end([job])
+    with harm.cut(field, victim):
+        # The bell it had is acknowledged into the void, which must not make it deaf.
+        harm.kill_child(field, victim)
+        with measured(field, "worker cut to the job's end"):
+            field.end([job])
+        log = field.farm.directory / f"{victim}.log"
+        field.until(lambda: "Couldn't ack" in log.read_text())
     with harm.cut(field, "api"), measured(field, "submit to a cut API, answered"):
         _is_refused(field, "cut", "state_store_unavailable")
         assert field.farm.call("GET", "/livez").status == 200
     # The one that was cut off works again: it is now the only one.
     harm.kill(field, other)
+    pid = field.farm.children[victim].pid
     with measured(field, "mended to working again"):
         field.end(field.submit_all(orders(field, 2)))
+    assert field.farm.children[victim].pid == pid, "it was deaf until it was started again"
     restore(field)
 
 
