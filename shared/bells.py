@@ -50,6 +50,7 @@ def celery_app(settings: Settings, *, main: str = "ttsfarm") -> Celery:
         task_reject_on_worker_lost=False,  # the lease recovers, counted
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
+        broker_channel_error_retry=True,  # a Redis without room would end every worker
         broker_transport_options={
             "visibility_timeout": 60,  # only tidies up: no bell is work
             "unacked_restore_interval": 5,

@@ -48,6 +48,10 @@ class StoreMemory:
     used_bytes: int
     limit_bytes: int
 
+    @property
+    def full(self) -> bool:
+        return self.used_bytes >= self.limit_bytes
+
 
 @dataclass(frozen=True, kw_only=True)
 class LaneState:

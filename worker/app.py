@@ -276,13 +276,14 @@ class Watchdog:
     def _starves(self, now_s: float) -> bool:
         """Whether every look of the last while found due work here and an idle child.
 
-        A look that Redis does not answer starts the count anew: the outage was not the bell's.
+        A look that Redis does not answer, or while it has no room for bells, starts the count anew:
+        the outage was not the bell's.
         """
         since_s, self._starving_since_s = self._starving_since_s, None
-        waiting = self._pulse.idle_s(now_s) > STALL_S and any(
-            lane.voice in self._lanes and lane.depth > 0 for lane in self._presence.lanes()
-        )
-        if not waiting:
+        if self._pulse.idle_s(now_s) <= STALL_S or self._presence.memory().full:
+            return False
+        lanes = self._presence.lanes()
+        if not any(lane.voice in self._lanes and lane.depth > 0 for lane in lanes):
             return False
         self._starving_since_s = now_s if since_s is None else since_s
         return now_s - self._starving_since_s > STALL_S

@@ -17,7 +17,7 @@ from shared.bells import Bells, celery_app, lane_queue
 from shared.connection import Scripts
 from shared.deliveries import DeliveryStore
 from shared.errors import StateStoreUnavailable
-from shared.presence import LaneState
+from shared.presence import LaneState, PresenceStore, StoreMemory
 from shared.schemas import Claim
 from shared.settings import Settings
 from shared.states import JobStatus
@@ -373,6 +373,21 @@ def test_starving_is_seen_only_in_looks_that_follow_one_another(worker: Worker) 
     pulse.asked()
     assert not watchdog._starves(time.monotonic())
     assert not watchdog._starves(start_s + 70)
+
+
+def test_nobody_is_deaf_where_redis_has_no_room_for_bells(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watchdog = Watchdog(Pulse(), worker.farm.presence, frozenset({"fake"}), grace_s=1.0)
+    worker.farm.submit("a", TEXT)
+    start_s = time.monotonic() + 40
+    assert not watchdog._starves(start_s)
+    full = StoreMemory(used_bytes=2, limit_bytes=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(PresenceStore, "memory", lambda _: full)
+        assert not watchdog._starves(start_s + 31)
+    assert not watchdog._starves(start_s + 32)
+    assert watchdog._starves(start_s + 63)
 
 
 def test_log_lines_of_a_drain_name_the_job_and_no_text(

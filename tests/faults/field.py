@@ -275,9 +275,10 @@ class Field:
         else:
             self.farm.add_worker(name)
 
-    def revive(self) -> None:
-        """Start again what has ended by itself, as a supervisor would."""
-        for name, child in list(self.farm.children.items()):
+    def revive(self, *names: str) -> None:
+        """Start again what has ended by itself, of these or of all, as a supervisor would."""
+        for name in names or list(self.farm.children):
+            child = self.farm.children[name]
             if name not in self.suffering and child.poll() is not None:
                 self.history.note("ended by itself", name, status=child.poll())
                 self.start(name)
@@ -292,7 +293,13 @@ class Field:
         return {name: row for name, row in found.items() if name}
 
     def wait_for_workers(self, *names: str) -> None:
-        self.until(lambda: set(names) <= self.workers().keys())
+        """Return when they are ready; one that ends meanwhile is started again."""
+
+        def ready() -> bool:
+            self.revive(*names)
+            return set(names) <= self.workers().keys()
+
+        self.until(ready)
 
     def _watch(self) -> None:
         """Notes each state a job is seen in."""

@@ -53,6 +53,7 @@ def spare_bells(field: Field) -> None:
 def redis_fails(field: Field) -> None:
     """Redis is killed under load, freezes, and has no room."""
     rng = field.rng
+    pids = {name: child.pid for name, child in field.farm.children.items()}
     long_job(field, 10)
     with under_load(field, orders(field, 24)):
         n_before = rng.randint(4, 16)
@@ -68,6 +69,8 @@ def redis_fails(field: Field) -> None:
         Event().wait(field.length(1.0, 10, 75))
     with measured(field, "room in Redis to all jobs' end"):
         field.end(jobs)
+    now = {name: child.pid for name, child in field.farm.children.items()}
+    assert now == pids, "a process ended and was started again"
 
 
 def _is_refused(field: Field, key: str, code: str) -> None:
