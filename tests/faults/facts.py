@@ -90,7 +90,7 @@ def gather(field: Field, calm: CalmRun) -> RunFacts:
 
 
 def _job(field: Field, calm: CalmRun, job: str, order: Order) -> JobFacts:
-    answer = field.farm.call("GET", f"/v1/jobs/{job}", headers=order.headers)
+    answer = field.call("GET", f"/v1/jobs/{job}", order.headers)
     view = answer.json if answer.status == 200 else None
     succeeded = view is not None and view["status"] == "succeeded"
     return JobFacts(
@@ -110,7 +110,7 @@ def _job(field: Field, calm: CalmRun, job: str, order: Order) -> JobFacts:
 
 
 def _read(field: Field, path: str, order: Order) -> str:
-    answer = field.farm.call("GET", path, headers=order.headers)
+    answer = field.call("GET", path, order.headers)
     return hashlib.sha256(answer.body).hexdigest() if answer.status == 200 else str(answer.status)
 
 
@@ -118,7 +118,7 @@ def _pages(field: Field, path: str, name: str, headers: dict[str, str]) -> list[
     found: list[dict[str, Any]] = []
     cursor = ""
     while True:
-        page = field.farm.call("GET", f"{path}{cursor}", headers=headers).json
+        page = field.call("GET", f"{path}{cursor}", headers).json
         found += page[name]
         if not page["next_cursor"]:
             return found
@@ -148,7 +148,7 @@ def _wait_for_messages(field: Field) -> None:
 
 
 def _told(field: Field, job: str) -> Iterable[Told]:
-    secret = field.farm.call("GET", "/v1/webhooks/secret").json["secret"]
+    secret = field.call("GET", "/v1/webhooks/secret").json["secret"]
     for message in field.receiver.of(job):
         try:
             Webhook(secret).verify(message.body, message.headers)
@@ -169,7 +169,7 @@ def clear(field: Field) -> None:
         headers = field.orders[job].headers if job in field.orders else {}
         status = client.hget(f"ttsfarm:job:{job}", "status")
         if i % 2 == 0 or status not in TERMINAL:
-            field.farm.call("DELETE", f"/v1/jobs/{job}", headers=headers)
+            field.call("DELETE", f"/v1/jobs/{job}", headers)
         else:
             client.zadd("ttsfarm:retention", {job: 0})
 

@@ -211,6 +211,27 @@ class Field:
             return self.farm.call("POST", "/v1/jobs", body, headers)
         return None
 
+    def call(
+        self,
+        method: str,
+        path: str,
+        headers: dict[str, str] | None = None,
+        patience_s: float = PATIENCE_S,
+    ) -> Answer:
+        """As a caller who comes again when told to, or when the connection breaks."""
+        limit = time.monotonic() + patience_s
+        while True:
+            last = time.monotonic() >= limit
+            try:
+                answer = self.farm.call(method, path, headers=headers)
+            except BROKEN:
+                if last:
+                    raise
+            else:
+                if answer.status != 503 or last:
+                    return answer
+            time.sleep(AGAIN_S)
+
     def delete(self, job: str) -> None:
         """Delete a job, as often as it takes to hear that it is gone."""
 
@@ -228,7 +249,7 @@ class Field:
 
     def job(self, job: str) -> dict[str, Any]:
         """The job as its caller sees it."""
-        answer = self.farm.call("GET", f"/v1/jobs/{job}", headers=self.orders[job].headers)
+        answer = self.call("GET", f"/v1/jobs/{job}", self.orders[job].headers)
         assert answer.status == 200, answer.body
         return dict(answer.json)
 
@@ -242,7 +263,7 @@ class Field:
     def end(self, jobs: Sequence[str]) -> None:
         """Return once these jobs have ended; what has not in a long time is left to the checker."""
         limit = time.monotonic() + PATIENCE_S
-        while left := [job for job in jobs if job in self.orders and not self._has_ended(job)]:
+        while left := [job for job in jobs if job in self.orders and not self.ended(job)]:
             self.revive()
             if time.monotonic() > limit:
                 for job in left:
@@ -250,7 +271,8 @@ class Field:
                 return
             time.sleep(LOOK_EVERY_S / 3)
 
-    def _has_ended(self, job: str) -> bool:
+    def ended(self, job: str) -> bool:
+        """Whether its caller has seen its end."""
         return self._seen.get(job) in TERMINAL
 
     def until(self, condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
@@ -285,9 +307,9 @@ class Field:
 
     # What the farm says
 
-    def workers(self) -> dict[str, dict[str, Any]]:
+    def workers(self, patience_s: float = PATIENCE_S) -> dict[str, dict[str, Any]]:
         """The live workers by the name this suite gave them."""
-        rows = self.farm.call("GET", "/v1/workers").json["workers"]
+        rows = self.call("GET", "/v1/workers", patience_s=patience_s).json["workers"]
         names = {child.pid: name for name, child in self.farm.children.items()}
         found = {names.get(int(row["id"].split("-")[1])): row for row in rows}
         return {name: row for name, row in found.items() if name}
@@ -297,7 +319,7 @@ class Field:
 
         def ready() -> bool:
             self.revive(*names)
-            return set(names) <= self.workers().keys()
+            return set(names) <= self.workers(patience_s=0).keys()
 
         self.until(ready)
 

@@ -33,7 +33,7 @@ def kill(field: Field, name: str) -> None:
 
 def kill_child(field: Field, name: str) -> None:
     """kill -9 of the process that renders; its parent lives."""
-    pid = int(field.workers()[name]["pid"])
+    pid = int(field.workers(patience_s=5)[name]["pid"])
     field.history.note("kill -9 of the child", name, pid=pid)
     os.kill(pid, signal.SIGKILL)
 

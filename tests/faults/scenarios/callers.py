@@ -30,7 +30,7 @@ def greetings_behind_books(field: Field) -> None:
     books_ended = min(field.job(job)["finished_at"] for job in books)
     met = [view for view in map(field.job, greetings) if view["created_at"] < books_ended]
     assert not met or min(view["finished_at"] for view in met) < books_ended
-    answer = field.farm.call("GET", f"/v1/jobs/{books[0]}", headers=two)
+    answer = field.call("GET", f"/v1/jobs/{books[0]}", two)
     assert answer.status == 404, "a tenant sees another's book"
 
 
@@ -64,7 +64,7 @@ def cancels(field: Field) -> None:
         rng = Random(f"{field.history.seed} {wish.key}")
         job = field.submit(wish)
         Event().wait(rng.choice((0.0, rng.uniform(0, 0.5), rng.uniform(0.5, 2.5))))
-        answer = field.farm.call("POST", f"/v1/jobs/{job}/cancel")
+        answer = field.call("POST", f"/v1/jobs/{job}/cancel")
         field.history.note("cancel", job, status=answer.status)
         outcomes[job] = answer.status
 

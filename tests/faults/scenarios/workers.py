@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from threading import Event
 
 from tests.faults import harm
 from tests.faults.field import Field, Shape
@@ -30,17 +31,35 @@ SMALL = Shape(
 LOAD_S = 4.5  # longer than Celery gives a child it starts again, if nobody tells it otherwise
 
 
+def seen_at_work(field: Field, name: str, jobs: Iterator[str]) -> Iterator[str]:
+    """A job each time the worker holds segments of it; when it ends, it is the next one's turn."""
+    for job in jobs:
+        while not field.ended(job):
+            if harm.held_by(field, name, job):
+                yield job
+            Event().wait(0.02)
+    raise AssertionError(f"{name} was never seen at work")
+
+
 @contextmanager
-def caught_in_the_act(field: Field, name: str, job: str) -> Iterator[list[str]]:
-    """The worker is frozen while it holds segments of the job, which the block gets."""
-    while True:
-        field.until(lambda: harm.held_by(field, name, job) != [])
+def caught_in_the_act(
+    field: Field, name: str, jobs: Iterator[str]
+) -> Iterator[tuple[str, list[str]]]:
+    """The worker is frozen while it holds segments of a job; the block gets both."""
+    for job in seen_at_work(field, name, jobs):
         with harm.frozen(field, name):
-            held = harm.held_by(field, name, job)
-            if held:
-                yield held
+            if held := harm.held_by(field, name, job):
+                yield job, held
                 return
-        assert field.n_done(job) < field.job(job)["progress"]["segments_total"]
+
+
+def _long_jobs(field: Field, what: str) -> Iterator[str]:
+    """One in its middle, and more of them as long as they are asked for."""
+    for i in range(5):
+        n_segments = field.rng.randint(8, 12)
+        job = long_job(field, n_segments, key=f"{what} {i}")
+        field.in_the_middle(job, field.rng.randint(1, n_segments // 2))
+        yield job
 
 
 def killed(field: Field) -> None:
@@ -49,11 +68,9 @@ def killed(field: Field) -> None:
     Once a whole worker is killed, once its child alone.
     """
     for whole in field.rng.sample((True, False), k=2):
-        n_segments, what = field.rng.randint(8, 12), "a worker" if whole else "a child"
-        job = long_job(field, n_segments, key=what)
-        field.in_the_middle(job, field.rng.randint(1, n_segments // 2))
+        what = "a worker" if whole else "a child"
         victim = field.rng.choice(harm.WORKERS)
-        with caught_in_the_act(field, victim, job) as held:
+        with caught_in_the_act(field, victim, _long_jobs(field, what)) as (job, held):
             before = {unit: row["a"] for unit, row in harm.units(field, job).items()}
             (harm.kill if whole else harm.kill_child)(field, victim)
         with measured(field, f"kill -9 of {what} to its work claimed anew"):
@@ -71,11 +88,9 @@ def _claimed_anew(field: Field, job: str, before: dict[str, int], held: list[str
 
 def frozen(field: Field) -> None:
     """Others do what it held; what it reports when it wakes up changes nothing."""
-    job = long_job(field, field.rng.randint(8, 12))
-    field.in_the_middle(job, field.rng.randint(1, 3))
     victim = field.rng.choice(harm.WORKERS)
     owner = f"worker-{field.farm.children[victim].pid}-"
-    with caught_in_the_act(field, victim, job) as held:
+    with caught_in_the_act(field, victim, _long_jobs(field, "book")) as (job, held):
         seen_at = field.workers()[victim]["seen_at"]
         with measured(field, "freeze to the job's end"):
             field.end([job])
@@ -122,8 +137,7 @@ def rolled(field: Field) -> None:
     with under_load(field, orders(field, 8)):
         whole = field.rng.random() < 0.5  # the first one's whole group, or the second one's
         for name in field.rng.sample(harm.WORKERS, k=2):
-            job = long_job(field, field.rng.randint(8, 12), key=f"behind {name}")
-            field.until(partial(harm.held_by, field, name, job))
+            next(seen_at_work(field, name, _long_jobs(field, f"behind {name}")))
             whole = not whole
             field.history.note("SIGTERM", name, whole_group=whole)
             if whole:
