@@ -1,33 +1,26 @@
 """Grade int8: the generator as an ONNX graph whose residual convolutions are quantised.
 
 Ranges are calibrated on mels the voice itself makes from ordinary sentences. First, last and
-up-sampling convolutions stay float32. Importing this needs onnxruntime and onnx.
+up-sampling convolutions and all sums stay float32; between the two convolutions of a residual
+step nothing but 8-bit integers is written. Importing this needs onnxruntime and onnx.
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from onnxruntime.capi import onnxruntime_pybind11_state as states
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from shared.errors import EngineUnavailable
-from worker.engine.sambert.hifigan import FINAL_SLOPE, Folded, FoldedConv, FoldedUp
+from worker.engine.sambert.hifigan import Folded, FoldedConv
 from worker.engine.sambert.loops import Array
+from worker.engine.sambert.onnx_graph import RUNTIME, Graph, Pair, generator, pads_of, taps_of
 
 # The runtime's own errors share no base but Exception.
 _LOAD_ERRORS = (
@@ -39,11 +32,8 @@ _LOAD_ERRORS = (
     states.NotImplemented,
     states.RuntimeException,
 )
-FORM = 2  # of the graph, in its file's name: graphs of another form are not read
-_OPSET = 17
-_IR_VERSION = 9
+FORM = 3  # of the graph, in its file's name: graphs of another form are not read
 _CALIBRATION_FRAMES = 240
-QUANTISED = "block"  # prefix of the nodes whose convolutions become 8-bit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,14 +49,9 @@ class OnnxRenderer:
 
     def __init__(self, graph: Path, hop: int, threads: int) -> None:
         """Raises `EngineUnavailable` when the file is no graph this runtime can run."""
-        settings = onnxruntime.SessionOptions()
-        settings.intra_op_num_threads = threads
-        settings.inter_op_num_threads = 1
-        # The arena keeps the largest chunk's memory of every shape it saw.
-        settings.enable_cpu_mem_arena = False
         try:
             self._session = onnxruntime.InferenceSession(
-                graph, settings, providers=["CPUExecutionProvider"]
+                graph, _settings(threads), providers=["CPUExecutionProvider"]
             )
         except _LOAD_ERRORS as error:
             raise EngineUnavailable(
@@ -77,7 +62,7 @@ class OnnxRenderer:
     def render(self, mel: Tensor, excitation: Tensor | None, lead: int, trail: int) -> Tensor:
         given = _feed(mel.contiguous().numpy(), None if excitation is None else excitation.numpy())
         [wave] = self._session.run(None, given)
-        samples = torch.from_numpy(wave).reshape(-1)
+        samples = from_numpy(wave).reshape(-1)
         return samples[lead * self._hop : len(samples) - trail * self._hop]
 
 
@@ -87,149 +72,133 @@ def build_int8(folded: Folded, samples: Sequence[Sample], path: Path, *, vnni: b
     Without VNNI instructions weights get seven bits: two full products overflow 16 bits there.
     Raises `EngineUnavailable` when the file cannot be written.
     """
-    names = [n.name for n in graph_of(folded).graph.node if n.op_type == "Conv"]
+    step = Quantised(_ranges(folded, samples), 127 if vnni else 63)
+    model = generator(folded, step).model(folded)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            exact, quantised = Path(folder) / "exact.onnx", Path(folder) / "int8.onnx"
-            onnx.save(graph_of(folded), exact)
-            quantize_static(
-                exact,
-                quantised,
-                _Calibration(samples),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=["Conv"],
-                nodes_to_exclude=[name for name in names if not name.startswith(QUANTISED)],
-                per_channel=True,
-                reduce_range=not vnni,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.MinMax,
-            )
-            quantised.replace(path)
+            written = Path(folder) / "int8.onnx"
+            onnx.save(model, written)
+            written.replace(path)
     except OSError as error:
         raise EngineUnavailable(f"{path} could not be written: {error}") from error
 
 
-def graph_of(folded: Folded) -> onnx.ModelProto:
-    """The generator in float32: `mel` [1, channels, frames] to `wave` [1, 1, samples]."""
-    graph = _Graph()
-    slope = folded.config.slope
-    x = graph.conv("pre", folded.pre, "mel")
-    for i, stage in enumerate(folded.stages):
-        x = graph.add("Add", f"curved{i}", graph.add("Sin", f"sine{i}", x), x)
-        x = graph.up(f"up{i}", stage.up, graph.leaky(f"up{i}_in", x, slope))
-        if stage.down is not None:
-            x = graph.add("Add", f"sourced{i}", x, graph.conv(f"down{i}", stage.down, "excitation"))
-        outs = []
-        for j, block in enumerate(stage.blocks):
-            y = x
-            for k, (first, second) in enumerate(block):
-                name = f"{QUANTISED}{i}_{j}_{k}"
-                hidden = graph.conv(f"{name}a", first, graph.leaky(f"{name}a_in", y, slope))
-                hidden = graph.conv(f"{name}b", second, graph.leaky(f"{name}b_in", hidden, slope))
-                y = graph.add("Add", f"{name}_sum", y, hidden)
-            outs.append(y)
-        share = graph.constant(f"share{i}", np.array(1 / len(outs), dtype=np.float32))
-        x = graph.add("Mul", f"mean{i}", graph.add("Sum", f"sum{i}", *outs), share)
-    x = graph.conv("post", folded.post, graph.leaky("post_in", x, FINAL_SLOPE))
-    graph.add("Tanh", "wave", x)
-    return graph.model(folded)
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """What an activation's 256 steps reach from and to; zero is one of them."""
+
+    least: float
+    most: float
+
+    @property
+    def scale(self) -> float:
+        return max(self.most - self.least, 1e-6) / 255
+
+    @property
+    def zero(self) -> int:
+        return round(-self.least / self.scale)
 
 
-class _Graph:
-    """Collects nodes and weights; every node is named after its output."""
+def _exact(graph: Graph, name: str, pair: Pair, x: str, slope: float) -> str:
+    """A residual step in float32, its tensors named as the quantised one's are."""
+    for end, conv in zip("ab", pair, strict=True):
+        leaky = graph.leaky(f"{name}{end}_in", x, slope)
+        turned = graph.turned(f"{name}{end}_turned", leaky)
+        x = graph.turned(f"{name}{end}", graph.conv(f"{name}{end}_conv", conv, turned))
+    return x
 
-    def __init__(self) -> None:
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: list[onnx.TensorProto] = []
 
-    def add(self, kind: str, name: str, *inputs: str, **attributes: Any) -> str:
-        self.nodes.append(helper.make_node(kind, list(inputs), [name], name=name, **attributes))
-        return name
+@dataclass(frozen=True)
+class Quantised:
+    """A residual step in 8 bits; weights reach from -`largest` to it, with a scale an output."""
 
-    def constant(self, name: str, values: Array) -> str:
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
+    ranges: Mapping[str, Range]
+    largest: int
 
-    def leaky(self, name: str, x: str, slope: float) -> str:
-        return self.add("LeakyRelu", name, x, alpha=slope)
+    def __call__(self, graph: Graph, name: str, pair: Pair, x: str, slope: float) -> str:
+        a, b = f"{name}a", f"{name}b"
+        leaky = graph.leaky(f"{a}_in", x, slope)
+        coded = graph.add("QuantizeLinear", f"{a}_in.q", leaky, *self._code(graph, f"{a}_in"))
+        hidden = self._conv(graph, a, pair[0], coded)
+        inner = (hidden, *self._code(graph, a), *self._code(graph, f"{b}_in"))
+        hidden = graph.add("QLinearLeakyRelu", f"{b}_in.q", *inner, alpha=slope, domain=RUNTIME)
+        out = self._conv(graph, b, pair[1], hidden)
+        return graph.add("DequantizeLinear", b, out, *self._code(graph, b))
 
-    def conv(self, name: str, conv: FoldedConv, x: str) -> str:
-        span = (conv.weight.shape[3] - 1) * conv.dilation + 1
-        right = max(0, span - conv.stride - conv.left)
-        return self.add(
-            "Conv",
-            name,
+    def _code(self, graph: Graph, tensor: str) -> tuple[str, str]:
+        """The scale and the zero that a tensor is coded with."""
+        its = self.ranges[tensor]
+        return (
+            graph.constant(f"{tensor}.scale", np.array(its.scale, dtype=np.float32)),
+            graph.constant(f"{tensor}.zero", np.array(its.zero, dtype=np.uint8)),
+        )
+
+    def _conv(self, graph: Graph, name: str, conv: FoldedConv, x: str) -> str:
+        """Codes of [1, time, in] to those of [1, time, out]."""
+        taps, scale = taps_of(conv), self.ranges[f"{name}_in"].scale
+        bias = np.zeros(len(taps)) if conv.bias is None else conv.bias.double().numpy()
+        scales = np.abs(taps).max(axis=(1, 2)).astype(np.float64) / self.largest
+        # Sums have 32 bits, and where weights are next to nothing the bias must fit them too.
+        scales = np.maximum(scales, np.maximum(np.abs(bias) / scale / 2**30, 1e-30))
+        return graph.add(
+            "QLinearConv",
+            f"{name}.q",
             x,
-            *self._weights(name, conv.weight, conv.bias),
-            strides=[conv.stride],
+            *self._code(graph, f"{name}_in"),
+            graph.constant(f"{name}.weight", np.rint(taps.T / scales).T.astype(np.int8)),
+            graph.constant(f"{name}.scales", scales.astype(np.float32)),
+            graph.constant(f"{name}.zeros", np.zeros(len(taps), dtype=np.int8)),
+            *self._code(graph, name),
+            graph.constant(f"{name}.bias", np.rint(bias / scale / scales).astype(np.int32)),
+            domain=RUNTIME,
+            channels_last=1,
             dilations=[conv.dilation],
-            pads=[conv.left, right],
+            pads=pads_of(conv),
         )
 
-    def up(self, name: str, up: FoldedUp, x: str) -> str:
-        """As a convolution that makes the `scale` outputs of each input side by side.
 
-        The runtime has no fast transposed convolution.
-        """
-        weight = up.weight[:, :, 0].numpy()  # [in, out, kernel]
-        n_out, kernel, scale = *weight.shape[1:], up.scale
-        # An output sees inputs from `ahead` after its own to `behind` before it.
-        ahead, behind = (scale - 1 + up.lead) // scale, (kernel - 1 - up.lead) // scale
-        taps = np.zeros((n_out, scale, len(weight), ahead + behind + 1), dtype=np.float32)
-        for phase in range(scale):
-            for tap in range(ahead + behind + 1):
-                at = scale * (behind - tap) + phase + up.lead
-                if 0 <= at < kernel:
-                    taps[:, phase, :, tap] = weight[:, :, at].T
-        side = self.add(
-            "Conv",
-            f"{name}_phases",
-            x,
-            self.constant(f"{name}.weight", taps.reshape(-1, *taps.shape[2:])),
-            self.constant(f"{name}.bias", np.repeat(up.bias.numpy(), scale)),
-            pads=[behind, ahead],
-        )
-        split = self.constant(f"{name}.split", np.array([0, n_out, scale, -1]))
-        joined = self.constant(f"{name}.joined", np.array([0, n_out, -1]))
-        phases = self.add("Reshape", f"{name}_split", side, split)
-        turned = self.add("Transpose", f"{name}_turned", phases, perm=[0, 1, 3, 2])
-        return self.add("Reshape", name, turned, joined)
-
-    def model(self, folded: Folded) -> onnx.ModelProto:
-        kind, channels = TensorProto.FLOAT, folded.config.in_channels
-        inputs = [helper.make_tensor_value_info("mel", kind, [1, channels, "frames"])]
-        if folded.merge is not None:
-            inputs.append(helper.make_tensor_value_info("excitation", kind, [1, 1, "samples"]))
-        output = helper.make_tensor_value_info("wave", kind, [1, 1, "samples"])
-        graph = helper.make_graph(self.nodes, "generator", inputs, [output], self.weights)
-        opsets = [helper.make_opsetid("", _OPSET)]
-        return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
-
-    def _weights(self, name: str, weight: Tensor, bias: Tensor | None) -> list[str]:
-        names = [self.constant(f"{name}.weight", weight[:, :, 0].numpy())]
-        if bias is not None:
-            names.append(self.constant(f"{name}.bias", bias.numpy()))
-        return names
+def _ranges(folded: Folded, samples: Sequence[Sample]) -> dict[str, Range]:
+    """What the tensors of the residual steps reach over the samples, cut to some seconds each."""
+    graph = generator(folded, _exact)
+    model = graph.model(folded)
+    tensors = [n.name for n in graph.nodes if n.name.startswith("block") and _is_coded(n.name)]
+    for tensor in tensors:
+        for kind in ("ReduceMin", "ReduceMax"):
+            end = f"{tensor}.{kind}"
+            model.graph.node.append(helper.make_node(kind, [tensor], [end], keepdims=0))
+            model.graph.output.append(helper.make_tensor_value_info(end, TensorProto.FLOAT, []))
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), _settings(1), providers=["CPUExecutionProvider"]
+    )
+    found = [session.run(None, _cut(sample))[1:] for sample in samples]
+    ends = np.array(found, dtype=np.float64).reshape(len(found), len(tensors), 2)
+    least, most = ends[:, :, 0].min(axis=0, initial=0), ends[:, :, 1].max(axis=0, initial=0)
+    return {
+        tensor: Range(least=float(least[i]), most=float(most[i]))
+        for i, tensor in enumerate(tensors)
+    }
 
 
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no types
-    """Feeds samples to the calibrator, cut to a length it can hold."""
+def _is_coded(name: str) -> bool:
+    return name.endswith(("a", "b", "a_in", "b_in"))
 
-    def __init__(self, samples: Sequence[Sample]) -> None:
-        self._feeds = self._cut(samples)
 
-    def get_next(self) -> Mapping[str, Array] | None:
-        return next(self._feeds, None)
+def _settings(threads: int) -> onnxruntime.SessionOptions:
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = threads
+    settings.inter_op_num_threads = 1
+    # The arena keeps the largest chunk's memory of every shape it saw.
+    settings.enable_cpu_mem_arena = False
+    return settings
 
-    def _cut(self, samples: Sequence[Sample]) -> Iterator[Mapping[str, Array]]:
-        for sample in samples:
-            frames = min(len(sample.mel), _CALIBRATION_FRAMES)
-            excitation = sample.excitation
-            if excitation is not None:
-                excitation = excitation[: len(excitation) // len(sample.mel) * frames]
-            yield _feed(np.ascontiguousarray(sample.mel[:frames].T), excitation)
+
+def _cut(sample: Sample) -> dict[str, Array]:
+    frames = min(len(sample.mel), _CALIBRATION_FRAMES)
+    excitation = sample.excitation
+    if excitation is not None:
+        excitation = excitation[: len(excitation) // len(sample.mel) * frames]
+    return _feed(np.ascontiguousarray(sample.mel[:frames].T), excitation)
 
 
 def _feed(mel: Array, excitation: Array | None) -> dict[str, Array]:

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from shared.errors import EngineUnavailable
 from tests.golden.make_voice import make_voice
 from tests.reference import GOLDEN, NSF_VARIANTS, VARIANTS, references, snr_db
 from worker.engine.sambert.engine import SambertEngine
 from worker.engine.sambert.grades import Grade, cpu_flags, has_vnni, require_grade, slow_here
+from worker.engine.sambert.hifigan import FoldedConv
 from worker.engine.sambert.options import SambertOptions
 from worker.engine.sambert.voice import SambertVoice
 
@@ -87,3 +89,20 @@ def test_int8_is_built_once_and_a_damaged_graph_is_named(tmp_path: Path) -> None
     graph.write_bytes(b"no graph")
     with pytest.raises(EngineUnavailable, match="delete it and it is built again"):
         load(engine_of(folder, cache))
+
+
+def test_int8_keeps_a_bias_where_weights_are_nothing() -> None:
+    pytest.importorskip("onnxruntime", reason="the int8 extra is not installed")
+    from onnx import numpy_helper
+
+    from worker.engine.sambert.int8 import Quantised, Range
+    from worker.engine.sambert.onnx_graph import Graph
+
+    reach = Range(least=-1.0, most=1.0)
+    names = ("xa_in", "xa", "xb_in", "xb")
+    step, graph = Quantised(dict.fromkeys(names, reach), 127), Graph()
+    bias = torch.tensor([0.0, 5.0, -5.0])
+    conv = FoldedConv(weight=torch.zeros(3, 3, 1, 3), bias=bias, left=1, right=1)
+    step(graph, "x", (conv, conv), "given", 0.1)
+    codes, scales = (numpy_helper.to_array(graph.weights[f"xa.{n}"]) for n in ("bias", "scales"))
+    np.testing.assert_allclose(codes * scales * reach.scale, bias.numpy(), rtol=1e-6)
