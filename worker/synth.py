@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from shared.errors import EmptyAudio, InvalidRequest
+from shared.errors import EmptyAudio, FarmError, InvalidRequest
 from worker.engine.sambert.engine import SambertEngine
 from worker.engine.sambert.grades import Grade
 from worker.engine.sambert.options import SambertOptions
@@ -82,6 +82,7 @@ def run(asked: Synthesis) -> Iterator[str]:
     )
     engine = SambertEngine(options)
     voice = engine.loaded(asked.voice or engine.voices()[0].name)
+    _check(voice, lines, asked)
     waves: list[Samples] = []
     tensors: dict[str, NDArray[Any]] = {}
     for line, stages in _render(voice, lines, asked):
@@ -125,6 +126,15 @@ def lines_of_text(text: str, emotion: str) -> list[Line]:
     if not lines:
         raise EmptyAudio(f"none of {len(text)} characters can be spoken")
     return lines
+
+
+def _check(voice: SambertVoice, lines: Sequence[Line], asked: Synthesis) -> None:
+    """Raises `InvalidRequest` naming the first line that cannot be spoken, before any is."""
+    for line in lines:
+        try:
+            voice.encode(0, asked.utterance(line))
+        except FarmError as error:
+            raise InvalidRequest(f"{line.name}: {error.message}") from error
 
 
 def _render(

@@ -49,7 +49,8 @@ def test_pcm_is_upstream_s_but_for_the_wrap_at_full_scale() -> None:
         ("", "has no lines"),
         ("{b_c$tone3$s_begin$word_begin$emotion_neutral$F7}\n", "line 1: expected name<TAB>"),
         ("a\t{x$y$z$a$b$c}\n", "unit 1: sy 'x'"),
-        ("a\t\n", "no symbols to speak"),
+        ("a\t\n", "a: There are no symbols to speak"),
+        ("b\tni3 hao3\n", "b: 'ni3 hao3' is no unit; write each as in {"),
         ("a\t{b}\na\t{c}\n", "several lines named a"),
     ],
 )

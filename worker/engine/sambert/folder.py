@@ -48,6 +48,10 @@ def find_voices(folder: Path) -> list[VoiceFiles]:
 
     Raises `EngineUnavailable` when the folder is no Sambert-HifiGAN model or misses a file.
     """
+    if not folder.is_dir():
+        raise EngineUnavailable(
+            f"{folder} is no folder; give the one that `ttsfarm-worker fetch` printed"
+        )
     model = _model_section(folder)
     rate_hz = model.get("sample_rate", DEFAULT_RATE_HZ)
     if type(rate_hz) is not int or rate_hz <= 0:

@@ -22,6 +22,7 @@ NEUTRAL, NO_EMOTION = "emotion_neutral", "emotion_none"
 _DEFAULT_SPEAKER = "F7"
 _UNIT = re.compile(r"\{([^{}]*)\}")
 _SHOWN = 5
+_SHOWN_CHARACTERS = 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,10 @@ class SymbolEncoder:
             raise EmptyAudio("There are no symbols to speak")
         rest = _UNIT.sub(" ", symbols).strip()
         if rest:
-            raise TextRefused("The symbols are not all units of the form {a$b$c$d$e$f}")
+            raise TextRefused(
+                f"{rest[:_SHOWN_CHARACTERS]!r} is no unit; write each as in "
+                "{h_c$tone3$s_begin$word_begin$emotion_neutral$F7}"
+            )
         if len(units) > self._max_units:
             raise TextRefused(
                 f"The segment has {len(units)} symbols, the limit is {self._max_units}; "
