@@ -16,6 +16,9 @@ from api.views import ProblemView
 from shared.errors import (
     FarmError,
     Forbidden,
+    HeadTooLarge,
+    MalformedBody,
+    SlowCaller,
     StateStoreUnavailable,
     TooManyRequests,
     Unauthorized,
@@ -24,6 +27,8 @@ from shared.errors import (
 Mode = Literal["validation", "serialization"]
 Document = dict[str, Any]
 COMPONENT = "#/components/schemas/{model}"
+# Refused before a route is looked for, so that every operation may be.
+AT_THE_DOOR = (MalformedBody, SlowCaller, HeadTooLarge)
 PLACEHOLDER = re.compile(r"<(?:\w+:)?(\w+)>")
 SECURITY = {
     "type": "http",
@@ -85,6 +90,8 @@ def _responses(operation: Operation) -> Document:
     if operation.scope:
         for error in (Unauthorized, Forbidden, TooManyRequests, StateStoreUnavailable):
             found.setdefault(str(error.status), _problem([error]))
+    for error in AT_THE_DOOR:
+        found.setdefault(str(error.status), _problem([error]))
     return found
 
 

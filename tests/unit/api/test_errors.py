@@ -84,6 +84,8 @@ def test_the_document_tells_the_scope_of_every_call_that_needs_one(client: Flask
     assert {"401", "403", "429"} <= submit["responses"].keys()
     assert "security" not in livez
     assert "401" not in livez["responses"]
+    for operation in (submit, livez):  # the door refuses what it can not read for any of them
+        assert {"400", "408", "431"} <= operation["responses"].keys()
 
 
 def test_the_document_holds_the_bodys_limits(client: FlaskClient) -> None:
