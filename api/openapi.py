@@ -28,7 +28,13 @@ Mode = Literal["validation", "serialization"]
 Document = dict[str, Any]
 COMPONENT = "#/components/schemas/{model}"
 # Refused before a route is looked for, so that every operation may be.
-AT_THE_DOOR = (MalformedBody, SlowCaller, HeadTooLarge)
+AT_THE_DOOR: tuple[type[FarmError], ...] = (MalformedBody, SlowCaller, HeadTooLarge)
+WITH_A_KEY: tuple[type[FarmError], ...] = (
+    Unauthorized,
+    Forbidden,
+    TooManyRequests,
+    StateStoreUnavailable,
+)
 PLACEHOLDER = re.compile(r"<(?:\w+:)?(\w+)>")
 SECURITY = {
     "type": "http",
@@ -87,10 +93,7 @@ def _responses(operation: Operation) -> Document:
     for status in sorted({error.status for error in operation.errors}):
         same = [error for error in operation.errors if error.status == status]
         found.setdefault(str(status), _problem(same))
-    if operation.scope:
-        for error in (Unauthorized, Forbidden, TooManyRequests, StateStoreUnavailable):
-            found.setdefault(str(error.status), _problem([error]))
-    for error in AT_THE_DOOR:
+    for error in (*(WITH_A_KEY if operation.scope else ()), *AT_THE_DOOR):
         found.setdefault(str(error.status), _problem([error]))
     return found
 

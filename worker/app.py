@@ -58,8 +58,11 @@ def worker_name(role: str) -> str:
     return f"{role}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
 
 
-def start(voices: Sequence[str] | None = None, courier: bool = False) -> None:
-    """Run a worker of `voices`, or the courier, until it is told to stop."""
+def start(voices: Sequence[str] | None = None, courier: bool = False) -> int:
+    """Run a worker of `voices`, or the courier, until it is told to stop; answers 0 then.
+
+    Anything else is the status to exit with: who runs it should start it again.
+    """
     farm = settings()
     if voices:
         farm = farm.model_copy(update={"voices": ",".join(voices)})
@@ -76,7 +79,14 @@ def start(voices: Sequence[str] | None = None, courier: bool = False) -> None:
         argv += _prepare_courier(app, farm, name)
     else:
         argv += _prepare_renderer(app, farm, name)
+    ended: list[int] = []  # Celery's own command drops the status
+
+    def end(sender: Any, **_: Any) -> None:
+        ended.append(sender.exitcode or 0)
+
+    signals.worker_shutdown.connect(end)
     app.worker_main(argv)
+    return max(ended, default=0)
 
 
 def _prepare_courier(app: Celery, farm: Settings, name: str) -> list[str]:

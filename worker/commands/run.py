@@ -1,5 +1,7 @@
 """`ttsfarm-worker run`: a worker that speaks, or the courier that delivers webhooks."""
 
+import sys
+
 import click
 
 
@@ -19,4 +21,4 @@ def run(voices: tuple[str, ...], courier: bool) -> None:
     # Celery is loaded only here: it is no business of the other commands.
     from worker.app import start
 
-    start(list(voices) or None, courier)
+    sys.exit(start(list(voices) or None, courier))
