@@ -50,7 +50,8 @@ class StoreMemory:
 
     @property
     def full(self) -> bool:
-        return self.used_bytes >= self.limit_bytes
+        """Whether writes are refused; False where no limit is known."""
+        return 0 < self.limit_bytes <= self.used_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

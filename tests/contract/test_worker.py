@@ -383,6 +383,8 @@ def test_nobody_is_deaf_where_redis_has_no_room_for_bells(
     start_s = time.monotonic() + 40
     assert not watchdog._starves(start_s)
     full = StoreMemory(used_bytes=2, limit_bytes=1)
+    assert full.full
+    assert not StoreMemory(used_bytes=2, limit_bytes=0).full
     with monkeypatch.context() as patch:
         patch.setattr(PresenceStore, "memory", lambda _: full)
         assert not watchdog._starves(start_s + 31)
