@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -76,14 +76,21 @@ class Leftovers:
 
 def gather(field: Field, calm: CalmRun) -> RunFacts:
     """The facts of a run whose jobs have ended and whose messages are no longer under way."""
-    _wait_for_messages(field)
+    webhook, deliveries = Webhook(_secret(field)), _settled(field)
     answers: dict[str, set[str]] = {}
     deleted = {event.about for event in field.history.events("deleted")}
     for event in field.history.events("accepted"):
         if event.about not in deleted:
             answers.setdefault(event.more["key"], set()).add(event.about)
     return RunFacts(
-        jobs=tuple(_job(field, calm, job, order) for job, order in sorted(field.orders.items())),
+        jobs=tuple(
+            replace(
+                _job(field, calm, job, order),
+                told=tuple(_told(field, job, webhook)) if order.webhook else (),
+                deliveries=tuple(d for d in deliveries if order.webhook and d["job"] == job),
+            )
+            for job, order in sorted(field.orders.items())
+        ),
         listed=tuple(_listed(field)),
         answers={key: frozenset(ids) for key, ids in answers.items()},
     )
@@ -104,8 +111,6 @@ def _job(field: Field, calm: CalmRun, job: str, order: Order) -> JobFacts:
         else None,
         seen=tuple(field.history.statuses(job)),
         units=units(field, job),
-        told=tuple(_told(field, job)) if order.webhook else (),
-        deliveries=tuple(d for d in _deliveries(field) if d["job"] == job) if order.webhook else (),
     )
 
 
@@ -132,26 +137,29 @@ def _listed(field: Field) -> Iterable[tuple[str, str]]:
             yield row["metadata"]["key"], row["id"]
 
 
-def _deliveries(field: Field) -> list[dict[str, Any]]:
-    return _pages(field, "/v1/webhooks/deliveries?limit=100", "deliveries", {})
-
-
-def _wait_for_messages(field: Field) -> None:
-    """Until no delivery of the run is under way; what never ends is left to the checker."""
+def _settled(field: Field) -> list[dict[str, Any]]:
+    """The run's deliveries, none under way any more; what never ends is left to the checker."""
+    found: list[dict[str, Any]] = []
 
     def settled() -> bool:
-        mine = [d for d in _deliveries(field) if d["job"] in field.orders]
-        return all(d["status"] in ("delivered", "dead") for d in mine)
+        # The farm's log is long where many runs have gone before.
+        path = "/v1/webhooks/deliveries?limit=100"
+        found[:] = [d for d in _pages(field, path, "deliveries", {}) if d["job"] in field.orders]
+        return all(d["status"] in ("delivered", "dead") for d in found)
 
     if any(order.webhook for order in field.orders.values()):
-        field.until(settled)
+        field.until(settled, every_s=0.5)
+    return found
 
 
-def _told(field: Field, job: str) -> Iterable[Told]:
-    secret = field.call("GET", "/v1/webhooks/secret").json["secret"]
+def _secret(field: Field) -> str:
+    return str(field.call("GET", "/v1/webhooks/secret").json["secret"])
+
+
+def _told(field: Field, job: str, webhook: Webhook) -> Iterable[Told]:
     for message in field.receiver.of(job):
         try:
-            Webhook(secret).verify(message.body, message.headers)
+            webhook.verify(message.body, message.headers)
             signed = True
         except WebhookVerificationError:
             signed = False

@@ -275,7 +275,13 @@ class Field:
         """Whether its caller has seen its end."""
         return self._seen.get(job) in TERMINAL
 
-    def until(self, condition: Callable[[], object], timeout_s: float = PATIENCE_S) -> None:
+    def until(
+        self,
+        condition: Callable[[], object],
+        timeout_s: float = PATIENCE_S,
+        *,
+        every_s: float = 0.1,
+    ) -> None:
         """Return when it holds; calls that break meanwhile are tried again."""
 
         def holds() -> bool:
@@ -283,7 +289,7 @@ class Field:
                 return bool(condition())
             return False
 
-        wait_until(holds, timeout_s, every_s=0.1)
+        wait_until(holds, timeout_s, every_s=every_s)
 
     # Processes
 
