@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -84,19 +84,18 @@ def gather(field: Field, calm: CalmRun) -> RunFacts:
             answers.setdefault(event.more["key"], set()).add(event.about)
     return RunFacts(
         jobs=tuple(
-            replace(
-                _job(field, calm, job, order),
-                told=tuple(_told(field, job, webhook)) if order.webhook else (),
-                deliveries=tuple(d for d in deliveries if order.webhook and d["job"] == job),
-            )
-            for job, order in sorted(field.orders.items())
+            _job(field, calm, job, webhook, [d for d in deliveries if d["job"] == job])
+            for job in sorted(field.orders)
         ),
         listed=tuple(_listed(field)),
         answers={key: frozenset(ids) for key, ids in answers.items()},
     )
 
 
-def _job(field: Field, calm: CalmRun, job: str, order: Order) -> JobFacts:
+def _job(
+    field: Field, calm: CalmRun, job: str, webhook: Webhook, deliveries: list[dict[str, Any]]
+) -> JobFacts:
+    order = field.orders[job]
     answer = field.call("GET", f"/v1/jobs/{job}", order.headers)
     view = answer.json if answer.status == 200 else None
     succeeded = view is not None and view["status"] == "succeeded"
@@ -111,6 +110,8 @@ def _job(field: Field, calm: CalmRun, job: str, order: Order) -> JobFacts:
         else None,
         seen=tuple(field.history.statuses(job)),
         units=units(field, job),
+        told=tuple(_told(field, job, webhook)) if order.webhook else (),
+        deliveries=tuple(deliveries) if order.webhook else (),
     )
 
 
