@@ -9,6 +9,7 @@ from typing import Any
 from tests.conftest import wait_until
 
 TERMINAL = {"succeeded", "failed", "canceled", "expired"}
+TIMEOUT_S = 90.0
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,12 @@ class Caller:
     api_host = "127.0.0.1"
 
     def call(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> Answer:
         """One HTTP call; error answers are answers too."""
         url = path if path.startswith("http") else f"http://{self.api_host}:{self.api_port}{path}"
@@ -40,7 +46,7 @@ class Caller:
         if data is not None and not request.has_header("Content-type"):
             request.add_header("Content-Type", "application/json")
         try:
-            with urllib.request.urlopen(request, timeout=90) as answer:
+            with urllib.request.urlopen(request, timeout=timeout_s) as answer:
                 return Answer(answer.status, dict(answer.headers), answer.read())
         except urllib.error.HTTPError as error:
             with error:

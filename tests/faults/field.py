@@ -21,7 +21,7 @@ from shared.connection import Scripts, connect
 from shared.settings import Settings
 from shared.storage import ObjectStore, open_store
 from shared.tenants import KeyStore, NewKey, Scope
-from tests.caller import TERMINAL, Answer
+from tests.caller import TERMINAL, TIMEOUT_S, Answer
 from tests.conftest import RedisServer, wait_until
 from tests.e2e.conftest import Farm
 from tests.faults.history import History
@@ -31,6 +31,7 @@ from tests.faults.wire import Wire
 
 PATIENCE_S = 180.0  # for what takes seconds on a machine that is not busy
 LOOK_EVERY_S = 0.3
+HEARD_S = 15.0  # in which who lives answers, on a machine that is very busy
 AGAIN_S = 0.2  # between two tries of a caller
 BROKEN = (OSError, HTTPException, ValueError, KeyError)  # what a call to an API that dies may raise
 
@@ -72,10 +73,15 @@ class WiredFarm(Farm):
             self.env["TTSFARM_S3_ENDPOINT"] = self.store_wire.address
 
     def call(
-        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        headers: dict[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
     ) -> Answer:
         """As the suite itself, where nobody else is said to call."""
-        return super().call(method, path, body, headers or self.admin)
+        return super().call(method, path, body, headers or self.admin, timeout_s)
 
     def wire(self, name: str) -> Wire:
         if name not in self.wires:
@@ -220,10 +226,11 @@ class Field:
     ) -> Answer:
         """As a caller who comes again when told to, or when the connection breaks."""
         limit = time.monotonic() + patience_s
+        heard_s = max(HEARD_S, min(TIMEOUT_S, patience_s))  # who answers may be frozen
         while True:
             last = time.monotonic() >= limit
             try:
-                answer = self.farm.call(method, path, headers=headers)
+                answer = self.farm.call(method, path, headers=headers, timeout_s=heard_s)
             except BROKEN:
                 if last:
                     raise
