@@ -17,6 +17,7 @@ from api.headers import SecurityHeaders
 from api.ids import new_id
 from api.metrics import ApiMetrics, FarmCollector
 from api.recordings import Recordings, Sources
+from api.room import Room
 from api.routes.article import article
 from api.routes.audio import audio
 from api.routes.azure import azure
@@ -105,6 +106,7 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
         batches=BatchStore(scripts, wait_replicas=settings.redis_wait_replicas),
         watcher=watcher,
         presence=presence,
+        room=Room(presence.memory),
         deliveries=deliveries,
         keys=keys,
         store=store,

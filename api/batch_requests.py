@@ -110,6 +110,7 @@ class Judged:
 
     inputs: SpooledTemporaryFile[str]
     n_valid: int = 0
+    n_chars: int = 0  # of the valid ones
     n_rejected: int = 0
     n_told_short: int = 0  # faults there was no room for
     voices: Counter[str] = field(default_factory=Counter)
@@ -216,6 +217,7 @@ def judge(
             judged.n_told_short += max(0, len(faults) - room)
             continue
         judged.n_valid += 1
+        judged.n_chars += len(asked.text)
         judged.voices[asked.request.voice] += 1
         request = {**asked.request.dump(), "retention_s": retention_s}
         kept = [number, name, asked.text, request, asked.fingerprint]

@@ -87,7 +87,11 @@ def _accept(
 
 def _store(farm: Farm, head: BatchHead, stem: str, judged: Judged) -> tuple[Batch, Judged | None]:
     tenant = head.tenant
-    opened = farm.batches.open(head, stem)
+    farm.room.require()
+    subjects = current_caller().subjects
+    opened = farm.batches.open(
+        head, stem, subjects=subjects, n_jobs=judged.n_valid, n_chars=judged.n_chars
+    )
     if not opened.pending:
         farm.batches.settle(tenant, opened.id)
         return farm.batches.kept(tenant, opened.id), None
@@ -97,7 +101,7 @@ def _store(farm: Farm, head: BatchHead, stem: str, judged: Judged) -> tuple[Batc
         opened.id,
         judged.n_rejected,
         judged.faults,
-        current_caller().subjects,
+        subjects,
         farm.settings.queue_wait_limit_s or None,
     )
     for voice, n_jobs in judged.voices.items():

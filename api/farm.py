@@ -7,6 +7,7 @@ from redis import Redis
 
 from api.metrics import ApiMetrics
 from api.recordings import Recordings
+from api.room import Room
 from api.voices import VoiceDirectory
 from api.waiting import WaitSlots
 from shared.batches import BatchStore
@@ -31,6 +32,7 @@ class Farm:
     batches: BatchStore
     watcher: Watcher
     presence: PresenceStore
+    room: Room
     deliveries: DeliveryStore
     store: ObjectStore
     recordings: Recordings

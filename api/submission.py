@@ -26,6 +26,7 @@ def rules_of(farm: Farm) -> Rules:
 def submit(farm: Farm, asked: Asked, key: str | None = None) -> Submitted:
     """Store the job and ring its lane; the same key or id and body gives the job there is."""
     caller = current_caller()
+    farm.room.require()
     submitted = farm.jobs.submit(
         Submission(
             id=asked.id or farm.new_id(),

@@ -122,11 +122,20 @@ class BatchStore:
 
     # Accepting
 
-    def open(self, head: BatchHead, stem: str) -> Opened:
+    def open(
+        self,
+        head: BatchHead,
+        stem: str,
+        *,
+        subjects: Sequence[Subject] = (),
+        n_jobs: int = 0,
+        n_chars: int = 0,
+    ) -> Opened:
         """Begin a batch, or find the one its key or id began before.
 
         `stem` is what a new one's jobs are named after. Raises `IdempotencyConflict` when the one
-        found has other content.
+        found has other content; `TooManyRequests` or `TextTooLong` when a limit of `subjects`
+        leaves no room for so many jobs and characters, before any of them is stored.
         """
         while True:
             phase, found, _stem = self._scripts(
@@ -141,7 +150,12 @@ class BatchStore:
                 json.dumps(head.metadata, ensure_ascii=False),
                 SILENT_S * 1000,
                 json.dumps(head.definition, ensure_ascii=False) if head.definition else "",
+                dump_subjects(subjects, head.tenant),
+                n_jobs,
+                n_chars,
             )
+            if phase == "full":
+                refuse(read_quotas([found])[0], n_chars)
             if phase == "conflict":
                 raise IdempotencyConflict(
                     "This idempotency key or id was used before for another batch; "
@@ -185,10 +199,13 @@ class BatchStore:
         phase, *row = self._scripts(
             "batch_commit", batch_id, tenant, n_rejected, faults, counted, limit_ms
         )
-        if phase == "crowded":
-            raise crowded(row[0] / 1000, wait_limit_s or 0.0)
-        if phase == "full":
-            refuse(read_quotas(row)[0], self._n_chars(tenant, batch_id))
+        if phase in ("crowded", "full"):
+            n_chars = self._n_chars(tenant, batch_id)
+            self._scripts("batch_delete", batch_id, tenant)  # what is refused may not fill Redis
+            self.settle(tenant, batch_id)
+            if phase == "crowded":
+                raise crowded(row[0] / 1000, wait_limit_s or 0.0)
+            refuse(read_quotas(row)[0], n_chars)
         if phase in ("gone", "leaving"):
             raise WrongState("The batch was removed while it was being sent; send it again")
         self.settle(tenant, batch_id)

@@ -77,23 +77,27 @@ class Bells:
         self._app = app
         self._quiet_until_s = 0.0
 
-    def ring(self, voice: str, times: int = 1) -> None:
-        """Say that `voice` has due work. A bell that can not be sent is left to the keeper."""
-        for _ in range(times):
-            self._send(WORK_TASK, lane_queue(voice), voice)
+    def ring(self, voice: str, times: int = 1) -> bool:
+        """Say that `voice` has due work. A bell that can not be sent is left to the keeper.
+
+        Answers whether all were sent, or will be.
+        """
+        return all([self._send(WORK_TASK, lane_queue(voice), voice) for _ in range(times)])
 
     def ring_courier(self, times: int = 1) -> None:
         """Say that deliveries are due."""
         for _ in range(times):
             self._send(DELIVER_TASK, DELIVER_QUEUE)
 
-    def _send(self, task: str, queue: str, *args: str) -> None:
+    def _send(self, task: str, queue: str, *args: str) -> bool:
         try:
             self._app.send_task(task, args=args, queue=queue, retry=False)
         except (OperationalError, RedisError):
             if monotonic() >= self._quiet_until_s:
                 log.warning("bells are not heard; the keeper rings on", extra={"action": "ring"})
                 self._quiet_until_s = monotonic() + QUIET_S
+            return False
+        return True
 
 
 class BackgroundBells(Bells):
@@ -117,10 +121,11 @@ class BackgroundBells(Bells):
             self._news.notify()
         self._thread.join(timeout=5)
 
-    def _send(self, task: str, queue: str, *args: str) -> None:
+    def _send(self, task: str, queue: str, *args: str) -> bool:
         with self._news:
             self._wanted[task, queue, args] = None
             self._news.notify()
+        return True
 
     def _run(self) -> None:
         while True:

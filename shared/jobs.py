@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.connection import Scripts
+from shared.connection import Scripts, state_store
 from shared.errors import FarmCrowded, IdempotencyConflict, NotFound, WrongState
 from shared.limits import Quota, Subject, dump_subjects, read_quotas, refuse
 from shared.records import Outlook, newest, pairs, read_each, read_job
@@ -174,11 +174,18 @@ class JobStore:
     ) -> Iterator[tuple[Job, int]]:
         key = self._scripts.key
         index = key("batch", "jobs", batch, tenant) if batch else key("jobs", tenant)
+        if batch and not self._accepted(tenant, batch):
+            return
         for rows in newest(self._scripts, index, cursor):
             records = read_each(self._scripts, [key("job", job_id) for job_id, _ in rows])
             for (_, place), record in zip(rows, records, strict=True):
                 if record:
                     yield read_job(record), place
+
+    def _accepted(self, tenant: str, batch: str) -> bool:
+        record = self._scripts.key("batch", "record", batch, tenant)
+        with state_store():
+            return self._scripts.client.hget(record, "phase") in ("releasing", "open")
 
     def cancel(self, tenant: str, job_id: str) -> Job:
         """Cancel an active job; a canceled one stays as it is, another ended one is refused."""
@@ -215,6 +222,8 @@ class JobStore:
     def _check(self, outcome: str, script: str, tenant: str, job_id: str) -> None:
         if outcome == "gone":
             raise NotFound(f"There is no job {job_id!r}; it may have expired or been deleted")
+        if outcome == "worn":
+            raise WrongState("The job was retried as often as a job may be; submit its text anew")
         if outcome in ("ended", "active"):
             status = self.job(tenant, job_id).status
             raise WrongState(f"The job is {status}; {script} does not apply to it")

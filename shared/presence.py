@@ -11,6 +11,7 @@ from shared.schemas import Plain, Voice
 
 VOICE_MEMORY_S = 86_400  # so long a voice may be without a worker before it is unknown
 PRESENCE_S = 10.0  # a worker unheard of for this long counts as gone
+KEPT_FOR_ACCEPTED = 0.1  # of Redis's memory: plans, results and bells of accepted work
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +53,11 @@ class StoreMemory:
     def full(self) -> bool:
         """Whether writes are refused; False where no limit is known."""
         return 0 < self.limit_bytes <= self.used_bytes
+
+    @property
+    def crowded(self) -> bool:
+        """Whether only what is kept for accepted work is left; False where no limit is known."""
+        return 0 < self.limit_bytes * (1 - KEPT_FOR_ACCEPTED) <= self.used_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

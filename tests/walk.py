@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from shared.batches import BatchStore
+from shared.batches import BatchHead, BatchInput, BatchStore
 from shared.cache import CacheStore
 from shared.connection import Scripts
 from shared.jobs import JobStore, Submission
@@ -99,6 +99,20 @@ def result(claim: Claim) -> SegmentResult:
         synthesis_ms=10,
         worker="w1",
     )
+
+
+def inputs(numbers: range, **request: Any) -> list[BatchInput]:
+    """A batch's inputs of these numbers."""
+    asked = JobRequest(voice="fake", priority="low", **request)
+    return [
+        BatchInput(number=n, name=f"n{n}", text="你好。", request=asked, fingerprint=str(n))
+        for n in numbers
+    ]
+
+
+def head(name: str = "b", **changes: Any) -> BatchHead:
+    """How a batch begins."""
+    return BatchHead(**{"id": name, "tenant": "default", "fingerprint": "f", **changes})
 
 
 SNAPSHOT = """

@@ -37,7 +37,8 @@ from shared.work import WorkStore
 from worker.delivering import Subjects, deliver_due
 from worker.hearing import Heard
 from worker.heartbeat import Heartbeat
-from worker.keeper import COURIERS, JANITOR_INTERVAL_S, Keeper, Loop, Stores
+from worker.keeper import COURIERS, JANITOR_INTERVAL_S, Keeper, Stores
+from worker.loop import Loop
 from worker.metrics import WorkerMetrics
 from worker.offer import offered_names
 from worker.pulse import Pulse

@@ -13,6 +13,7 @@ from shared.errors import FarmError
 from shared.presence import PresenceStore, WorkerPresence
 from shared.schemas import Claim, Voice
 from shared.work import WorkStore
+from worker.loop import Loop
 from worker.metrics import Spoken, resident_bytes
 from worker.pulse import Pulse
 
@@ -48,24 +49,21 @@ class Heartbeat:
         self._work = work
         self._presence = presence
         self._pulse = pulse
-        self._every_s = min(ANNOUNCE_EVERY_S, lease_s / 4)
         self._started_ms = int(time() * 1000)
         self.spoken = Spoken()  # what the announcements tell of; whoever counts puts its own here
         self._lock = threading.Lock()
         self._holds: list[_Hold] = []  # the last one is what is worked on now
         self._lost: set[tuple[str, str, int]] = set()
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._loop = Loop("heartbeat", min(ANNOUNCE_EVERY_S, lease_s / 4), self._beat)
 
     def start(self) -> None:
         """Announce the worker as ready and go on doing so."""
         self._beat()
-        self._thread.start()
+        self._loop.start()
 
     def close(self) -> None:
         """Stop and say that the worker has left."""
-        self._closed.set()
-        self._thread.join(timeout=self._every_s * 2)
+        self._loop.close()
         self._presence.leave(self._worker, [voice.name for voice in self._voices])
 
     @contextmanager
@@ -113,10 +111,6 @@ class Heartbeat:
         """Whether the farm has taken `claim` away: canceled, deleted or given to another."""
         with self._lock:
             return (claim.job, claim.unit, claim.attempt) in self._lost
-
-    def _run(self) -> None:
-        while not self._closed.wait(self._every_s):
-            self._beat()
 
     def _beat(self) -> None:
         with self._lock:

@@ -5,7 +5,6 @@ jobs, and has unneeded objects deleted. Running any of it twice is harmless.
 """
 
 import logging
-import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from time import monotonic
@@ -21,7 +20,6 @@ from shared.storage import ObjectStore
 
 log = logging.getLogger(__name__)
 
-SLEEP_AFTER_FAULT_S = 1.0
 JANITOR_INTERVAL_S = 2.0
 POSTPONE_S = 60.0
 CACHE_ROUNDS = 10  # so many steps of one kind a round: what comes in may not outrun them
@@ -33,37 +31,6 @@ COURIERS = 8  # deliveries one courier process sends at once
 def missing_bells(lane: LaneState) -> int:
     """How many bells a lane lacks: one for each worker that could help with what is due."""
     return max(0, min(lane.depth, max(1, lane.workers)) - lane.bells)
-
-
-class Loop:
-    """A daemon thread that runs `step` every `interval_s` until closed."""
-
-    def __init__(self, name: str, interval_s: float, step: Callable[[], None]) -> None:
-        self._name = name
-        self._interval_s = interval_s
-        self._step = step
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def close(self) -> None:
-        self._closed.set()
-        self._thread.join(timeout=5)
-
-    def _run(self) -> None:
-        wait_s = self._interval_s
-        while not self._closed.wait(wait_s):
-            wait_s = self._interval_s
-            try:
-                self._step()
-            except FarmError as error:
-                log.warning("%s: %s", self._name, error.message, extra={"action": self._name})
-                wait_s = max(self._interval_s, SLEEP_AFTER_FAULT_S)
-            except Exception:  # a thread's outermost loop: without it the farm would not heal
-                log.exception("a fault of ours", extra={"action": self._name})
-                wait_s = max(self._interval_s, SLEEP_AFTER_FAULT_S)
 
 
 @dataclass(frozen=True, kw_only=True)

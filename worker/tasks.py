@@ -112,6 +112,7 @@ class Bench:
         Answers how many units were done.
         """
         t, n_done = self._t, 0
+        t.pulse.asked()  # the bell was heard, whatever keeps the work from being done
         self._free_since_s = monotonic()
         limit = self._free_since_s + t.settings.drain_s
         batch_size = t.voices.engine(voice).batch_size
@@ -122,9 +123,10 @@ class Bench:
                 return n_done
             n_done += len(claims)
             self._perform(voice, claims)
-            if monotonic() > limit:
-                break
-        t.bells.ring(voice)  # more may be due: the next bell finds it, here or elsewhere
+            # More may be due: the next bell finds it, here or elsewhere. Without one, here and now.
+            if monotonic() > limit and t.bells.ring(voice):
+                return n_done
+        t.bells.ring(voice)
         return n_done
 
     def _store_answers(self) -> bool:
@@ -153,10 +155,10 @@ class Bench:
     def _handle(self, kind: UnitKind, voice: str, claims: Sequence[Claim]) -> None:
         try:
             self._handlers[kind](voice, claims)
-        except HandedBack as reason:
+        except (HandedBack, StateStoreFull) as reason:
             log.warning("handed back: %s", reason)
             self._settle(lambda claim: self._t.work.release(claim, HAND_BACK_DELAY_S))
-        except (StateStoreUnavailable, StateStoreFull) as error:
+        except StateStoreUnavailable as error:
             log.warning("not reported: %s", error.message)  # the leases end, others take over
         except FarmError as error:
             self._settle_failed(error)

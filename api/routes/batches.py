@@ -203,6 +203,7 @@ def cancel_batch(batch_id: str) -> Response:
 )
 def retry_batch(batch_id: str) -> Response:
     farm = current_farm()
+    farm.room.require()
     statuses = read_statuses(request.args) or RETRIABLE
     batch, voices = farm.batches.retry(
         current_tenant(), batch_id, statuses, current_caller().subjects

@@ -153,6 +153,7 @@ def cancel_job(job_id: str) -> Response:
 def retry_job(job_id: str) -> Response:
     farm = current_farm()
     caller = current_caller()
+    farm.room.require()
     job = farm.jobs.retry(caller.tenant, job_id, caller.subjects)
     farm.bells.ring(job.request.voice)
     return job_answer(job, 202)

@@ -3,7 +3,7 @@
 -- ARGV: batch, tenant, how many inputs were left out, their faults or "", subjects with their limits
 --       (lib/limits.lua), ms its first job may be expected to wait or ""
 -- Answers {the batch's phase afterwards, or "gone"}, {"full", the limit that leaves no room} or
--- {"crowded", ms it would wait}: then it stays as it is, and the same call may have room later.
+-- {"crowded", ms it would wait}: then it stays as it is.
 
 local b = load_batch(ARGV[1], ARGV[2])
 if not b then return {"gone"} end

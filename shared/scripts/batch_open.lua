@@ -2,8 +2,10 @@
 -- Keys: lib/members.lua
 -- ARGV: batch, tenant, stem (its jobs' names begin with it), idempotency key or "", fingerprint,
 --       webhook url or "", retention ms, metadata, ms after which it is given up unless it is fed,
---       what another service's dialect asked, as JSON, or ""
--- Answers {"created" | phase | "conflict", batch, stem}.
+--       what another service's dialect asked, as JSON, or "", subjects with their limits
+--       (lib/limits.lua), how many jobs and characters it will have
+-- Answers {"created" | phase | "conflict", batch, stem}, or {"full", the limit that leaves no room, ""}
+-- before anything is stored.
 
 local id, tenant, key, fingerprint = ARGV[1], ARGV[2], ARGV[4], ARGV[5]
 local kept = P .. "batch:key:" .. tenant .. ":" .. key
@@ -18,14 +20,11 @@ end
 local other = key ~= "" and redis.call("GET", kept)
 local found = other and earlier(other)
 if found then return found end
-found = earlier(id)
-if found then
-  if found[1] ~= "conflict" and found[1] ~= "leaving" and key ~= "" then
-    redis.call("SET", kept, id)
-    redis.call("HSET", batch_key(id, tenant, "record"), "idempotency_key", key)
-  end
-  return found
-end
+found = earlier(id) -- by its id alone: another key of its own would outlive it
+if found then return found end
+
+local _, full = weigh(cjson.decode(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), true)
+if full then return {"full", full, ""} end
 
 redis.call("HSET", batch_key(id, tenant, "record"), "id", id, "tenant", tenant, "stem", ARGV[3],
   "phase", "storing", "fingerprint", fingerprint, "idempotency_key", key, "webhook_url", ARGV[6],

@@ -60,7 +60,7 @@ local function remove()
   for _, job_id in ipairs(ids) do
     local job = load_job(job_id)
     local released = redis.call("ZSCORE", P .. "jobs:" .. tenant, job_id)
-    if job.active and released then end_job(job, "canceled") end
+    if job.active and released then end_job(job, "canceled") else count_ended(job_id) end
     purge(job, forget)
   end
   if #ids == limit then return true end
@@ -80,6 +80,10 @@ end
 
 local silent = b.phase == "storing" and tonumber(redis.call("ZSCORE", work, id .. "|" .. tenant)) <= now
 local over = b.phase == "open" and b.finished_ms and b.expires_ms <= now
+if over and undelivered(batch_message_id(b)) then
+  look_at_batch(b, now + 60000)
+  return {id, tenant, 0}
+end
 if silent or over then
   b.phase = "leaving"
   redis.call("HSET", b.key, "phase", b.phase)

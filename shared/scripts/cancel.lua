@@ -3,8 +3,8 @@
 -- ARGV: job, tenant
 -- Answers "accepted" | "repeated" | "ended" | "gone".
 
-local job = load_job(ARGV[1])
-if not job or job.tenant ~= ARGV[2] then return "gone" end
+local job = job_of(ARGV[2], ARGV[1])
+if not job then return "gone" end
 if job.status == "canceled" then return "repeated" end
 if not job.active then return "ended" end
 end_job(job, "canceled")

@@ -4,8 +4,8 @@
 -- ARGV: job, tenant
 -- Answers "accepted" | "gone".
 
-local job = load_job(ARGV[1])
-if not job or job.tenant ~= ARGV[2] then return "gone" end
+local job = job_of(ARGV[2], ARGV[1])
+if not job then return "gone" end
 if job.active then end_job(job, "canceled") end
 purge(job, true)
 return "accepted"

@@ -5,14 +5,15 @@
 -- Answers {records, next cursor's ms or "", next cursor's delivery or ""}; a page of one status may
 -- have fewer records than asked for, even none, and more to come.
 
-local MOST_LOOKED_AT = 10000
+local MOST_LOOKED_AT = 1000
 
 local index, limit = outbox_key("of", ARGV[1]), tonumber(ARGV[2])
+local n_read = math.max(200, limit + 1)
 local records, last_ms, last_id, offset = {}, "", "", 0
 local last_score = ARGV[3] ~= "+inf" and tonumber(ARGV[3]) or nil
 while true do
   local rows = redis.call("ZREVRANGEBYSCORE", index, ARGV[3], "-inf", "WITHSCORES", "LIMIT", offset,
-    limit + 1)
+    n_read)
   for i = 1, #rows, 2 do
     local id, score = rows[i], rows[i + 1]
     -- Names of the same millisecond come in falling order.
@@ -24,7 +25,7 @@ while true do
       last_ms, last_id = score, id
     end
   end
-  if #rows < 2 * (limit + 1) then return {records, "", ""} end
-  offset = offset + limit + 1
+  if #rows < 2 * n_read then return {records, "", ""} end
+  offset = offset + n_read
   if offset >= MOST_LOOKED_AT then return {records, rows[#rows], rows[#rows - 1]} end
 end

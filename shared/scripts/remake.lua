@@ -1,8 +1,9 @@
 #!lua flags=allow-oom
 -- An assembler found audio of segments gone from the store: they are due again, and the assembly
--- once more when they are done; a job whose audio keeps vanishing fails.
+-- once more when they are done; a job whose audio keeps vanishing fails. What lies behind the last
+-- report is the rest of a long list, not a loss anew.
 -- ARGV: job, attempt of the assembly, times allowed, error, then segment unit and the key that is
---       gone for each
+--       gone for each, in order
 -- Answers "accepted" | "repeated" | "stale" | "ended" | "gone".
 
 local job = load_job(ARGV[1])
@@ -17,7 +18,9 @@ local function make_anew(unit, key)
 end
 
 let_go(job, "assemble")
-assembly.e = assembly.e + 1
+local rest = assembly.r and tonumber(ARGV[5]) > assembly.r
+assembly.r = tonumber(ARGV[#ARGV - 1])
+if not rest then assembly.e = assembly.e + 1 end
 local gives_up = assembly.e >= tonumber(ARGV[3])
 assembly.s = gives_up and "failed" or nil
 save_unit(job.id, "assemble", assembly)

@@ -1,12 +1,15 @@
 -- A job that did not succeed runs again: only what is not done becomes due.
 -- ARGV: job, tenant, deadline ms or "", subjects with their limits (lib/limits.lua)
--- Answers {"accepted" | "active" | "ended" | "gone"}, or {"full", the limit that leaves no room} as
+-- Answers {"accepted" | "active" | "ended" | "worn" | "gone"}, or {"full", the limit that leaves no room} as
 -- in submit.lua. Its characters count as under way again, not again for the day.
 
-local job = load_job(ARGV[1])
-if not job or job.tenant ~= ARGV[2] then return {"gone"} end
+local MOST_ROUNDS = 20 -- each of them tells the job's receiver of its end
+
+local job = job_of(ARGV[2], ARGV[1])
+if not job then return {"gone"} end
 if job.active then return {"active"} end
 if job.status == "succeeded" then return {"ended"} end
+if job.round >= MOST_ROUNDS then return {"worn"} end
 
 local subjects = cjson.decode(ARGV[4])
 local n_chars = tonumber(redis.call("HGET", job_key(job.id), "n_chars"))
@@ -30,9 +33,11 @@ local units = redis.call("HGETALL", job_key(job.id, "units"))
 for i = 1, #units, 2 do
   if not string.find(units[i + 1], '"s":"done"', 1, true) then -- decoding a book's would be slow
     local u = cjson.decode(units[i + 1])
-    u.e, u.l = 0, 0
-    if u.s then push_due(job, units[i], u) else save_unit(job.id, units[i], u) end
+    local due = u.s and units[i] ~= "assemble" -- which waits for the segments
+    u.e, u.l, u.s = 0, 0, nil
+    if due then push_due(job, units[i], u) else save_unit(job.id, units[i], u) end
   end
 end
+make_assembly_due(job)
 touch(job)
 return {"accepted"}

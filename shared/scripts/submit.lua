@@ -8,6 +8,8 @@
 -- wait}; nothing is charged then. "resting" is a chosen id that belonged to a job removed not long ago.
 -- `used` has a row for each limit: {subject, limit, allowed, used, ms until it starts anew or -1}.
 
+local MOST_KEYS = 8 -- beside the one it came with
+
 local id, tenant, key, fingerprint = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local voice, class, rank = ARGV[7], ARGV[8], tonumber(ARGV[9])
 
@@ -34,9 +36,18 @@ if key ~= "" then
   local found = other and earlier(other)
   if found then return found end
 end
+-- A known job has this key too, from now on; it goes with the job, so there may not be many.
+local function name_too(job_id)
+  local keys = cjson.decode(redis.call("HGET", job_key(job_id), "more_keys") or "[]")
+  if #keys == MOST_KEYS then return end
+  keys[#keys + 1] = key
+  redis.call("HSET", job_key(job_id), "more_keys", cjson.encode(keys))
+  redis.call("SET", idempotency, job_id)
+end
+
 local found = earlier(id)
 if found then
-  if found[1] == "existing" and key ~= "" then redis.call("SET", idempotency, id) end
+  if found[1] == "existing" and key ~= "" then name_too(id) end
   return found
 end
 if redis.call("EXISTS", P .. "ended:" .. id) == 1 then return {"resting", id, {}} end

@@ -16,39 +16,35 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
-from shared.batches import BatchHead, BatchInput
 from shared.connection import Scripts, connect
 from shared.errors import (
     EmptyAudio,
     IdempotencyConflict,
     NotFound,
     SynthesisError,
-    TooManyRequests,
     WrongState,
 )
 from shared.jobs import JobFilter
-from shared.limits import Subject, dump_subjects
-from shared.schemas import Claim, JobRequest
+from shared.limits import dump_subjects
+from shared.schemas import Claim
 from shared.settings import Settings
 from shared.states import BatchStatus, JobStatus, UnitKind
 from tests.conftest import RedisServer
-from tests.walk import AUDIO, Farm, expire_leases, finish_job, ready_retries, result, spec
+from tests.walk import (
+    AUDIO,
+    Farm,
+    expire_leases,
+    finish_job,
+    head,
+    inputs,
+    ready_retries,
+    result,
+    spec,
+)
 
 pytestmark = pytest.mark.redis
 
 HOOK = "https://example.com/"
-
-
-def inputs(numbers: range, **request: Any) -> list[BatchInput]:
-    asked = JobRequest(voice="fake", priority="low", **request)
-    return [
-        BatchInput(number=n, name=f"n{n}", text="你好。", request=asked, fingerprint=str(n))
-        for n in numbers
-    ]
-
-
-def head(name: str = "b", **changes: Any) -> BatchHead:
-    return BatchHead(**{"id": name, "tenant": "default", "fingerprint": "f", **changes})
 
 
 def submit(farm: Farm, n_inputs: int = 3, name: str = "b", **changes: Any) -> None:
@@ -109,44 +105,6 @@ def test_a_submit_that_broke_off_is_completed_without_doubling(farm: Farm) -> No
         farm.batches.open(head("b", fingerprint="else"), "fourth")
     with pytest.raises(IdempotencyConflict):
         farm.batches.open(head("new", fingerprint="else", idempotency_key="k"), "fifth")
-
-
-def test_a_batch_counts_for_its_tenant_as_a_whole_or_not_at_all(farm: Farm) -> None:
-    tenant = Subject(name="tenant:default", jobs=4)
-    for name in ("b", "c"):
-        farm.batches.open(head(name, fingerprint=name), f"stem-{name}")
-        farm.batches.add("default", name, inputs(range(1, 4)))
-    farm.batches.commit("default", "b", subjects=(tenant,))
-    with pytest.raises(TooManyRequests):
-        farm.batches.commit("default", "c", subjects=(tenant,))
-    active = farm.scripts.key("active", "tenant:default")
-    assert farm.scripts.client.scard(active) == 3
-    farm.batches.cancel("default", "b")
-    assert farm.scripts.client.exists(active, f"{active}:chars") == 0
-    assert farm.batches.commit("default", "c", subjects=(tenant,)).n_total == 3
-
-
-def test_a_job_that_ended_before_its_release_runs_when_it_is_retried(farm: Farm) -> None:
-    farm.batches.open(head(), "stem")
-    farm.batches.add("default", "b", inputs(range(1, 2)))
-    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"), "")
-    farm.jobs.cancel("default", "stem-00001")
-    farm.batches.work_off(10)
-    assert farm.claim() == []
-    farm.jobs.retry("default", "stem-00001")
-    assert [claim.job for claim in farm.claim()] == ["stem-00001"]
-
-
-def test_the_keeper_goes_on_where_a_commit_broke_off(farm: Farm) -> None:
-    farm.batches.open(head(), "stem")
-    farm.batches.add("default", "b", inputs(range(1, 251)))
-    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"), "")
-    assert farm.claim() == []
-    farm.batches.work_off(10)
-    assert farm.presence.lanes()[0].depth_bulk == 250
-    assert len(farm.jobs.page("default", limit=300, only=JobFilter(batch="b")).jobs) == 250
-    farm.batches.work_off(10)
-    assert farm.presence.lanes()[0].depth_bulk == 250
 
 
 def test_a_batch_nobody_goes_on_with_is_removed(farm: Farm) -> None:
@@ -245,6 +203,19 @@ def test_delete_removes_everything_and_frees_the_name_and_the_key(farm: Farm) ->
     submit(farm, 1, idempotency_key="k", fingerprint="else")
 
 
+def test_it_stays_until_the_message_of_its_end_is_delivered(farm: Farm) -> None:
+    submit(farm, 1, webhook_url=HOOK)
+    finish_job(farm, 1)
+    client, key = farm.scripts.client, farm.scripts.key
+    record, (message,) = key("batch", "record", "b", "default"), deliveries(farm)
+    for status, there in (("due", True), ("sending", True), ("delivered", False)):
+        client.hset(key("delivery", message), "status", status)
+        client.hset(record, "expires_ms", 1)
+        client.zadd(key("batches", "work"), {"b|default": 1})
+        farm.batches.work_off(9)
+        assert bool(client.exists(record)) is there
+
+
 def test_another_tenant_has_batches_of_the_same_name(farm: Farm) -> None:
     submit(farm, 1)
     with pytest.raises(NotFound):
@@ -254,19 +225,6 @@ def test_another_tenant_has_batches_of_the_same_name(farm: Farm) -> None:
     assert farm.batches.commit("other", "b", 0, []).n_total == 2
     farm.batches.delete("other", "b")
     assert counts(farm) == {"queued": 1}
-
-
-def test_deadlines_are_counted_from_the_acceptance(farm: Farm) -> None:
-    farm.batches.open(head(), "stem")
-    farm.batches.add("default", "b", inputs(range(1, 3), deadline_s=60))
-    deadlines = farm.scripts.key("deadlines")
-    assert farm.scripts.client.exists(deadlines) == 0
-    farm.batches.commit("default", "b", 0, [])
-    assert farm.scripts.client.zcard(deadlines) == 2
-    farm.scripts.client.zadd(deadlines, {"stem-00001": 0, "stem-00002": 0})
-    farm.repair.expire_jobs()
-    assert counts(farm) == {"expired": 2}
-    assert farm.batches.batch("default", "b").status is BatchStatus.COMPLETED
 
 
 def test_lists_have_pages(farm: Farm) -> None:

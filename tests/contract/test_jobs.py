@@ -210,6 +210,17 @@ def test_deadline_expires_and_retention_removes(farm: Farm) -> None:
         farm.jobs.job("default", "a")
 
 
+def test_a_job_stays_until_the_message_of_its_end_is_delivered(farm: Farm) -> None:
+    farm.submit("a", retention_s=1, webhook_url="https://example.com/")
+    farm.jobs.cancel("default", "a")
+    client, key = farm.scripts.client, farm.scripts.key
+    (message,) = client.zrange(key("deliveries", "due"), 0, -1)
+    for status, gone in (("due", 0), ("sending", 0), ("dead", 1)):
+        client.hset(key("delivery", message), "status", status)
+        client.zadd(key("retention"), {"a": 0})
+        assert farm.repair.expire_jobs() == (0, gone)
+
+
 def test_a_plan_begun_by_a_lost_worker_is_taken_up_again(farm: Farm) -> None:
     farm.submit("a")
     (first,) = farm.claim()
@@ -340,6 +351,34 @@ def test_a_chosen_id_is_not_free_again_at_once(farm: Farm) -> None:
         farm.submit("mine", id_chosen=True)
 
 
+def test_extra_keys_of_a_job_are_bounded_and_go_with_it(farm: Farm) -> None:
+    for i in range(20):
+        farm.submit("a", key=f"k{i}")
+    keys = farm.scripts.key("idempotency", "*")
+    assert len(list(farm.scripts.client.scan_iter(keys))) == 9
+    farm.jobs.delete("default", "a")
+    assert not list(farm.scripts.client.scan_iter(keys))
+
+
+@pytest.mark.parametrize("part", ["text", "units", "specs", "results", "held"])
+def test_a_part_of_a_job_is_no_job(farm: Farm, part: str) -> None:
+    farm.submit("a")
+    farm.plan(1)
+    for call in (farm.jobs.job, farm.jobs.cancel, farm.jobs.retry, farm.jobs.delete):
+        with pytest.raises(NotFound):
+            call("default", f"a:{part}")
+
+
+def test_a_job_is_not_retried_for_ever(farm: Farm) -> None:
+    farm.submit("a")
+    for _ in range(20):
+        farm.jobs.cancel("default", "a")
+        farm.jobs.retry("default", "a")
+    farm.jobs.cancel("default", "a")
+    with pytest.raises(WrongState, match="as often as a job may be"):
+        farm.jobs.retry("default", "a")
+
+
 def test_a_second_key_for_a_known_id_is_kept(farm: Farm) -> None:
     farm.submit("a")
     assert farm.submit("a", key="k") == "a"
@@ -378,34 +417,6 @@ def test_a_batch_never_mixes_a_greeting_with_a_book(farm: Farm) -> None:
     batches = [{claim.job for claim in farm.claim(limit=8)} for _ in range(3)]
     assert {"greeting"} in batches
     assert {"book", "greeting"} not in batches
-
-
-def test_audio_that_keeps_vanishing_fails_the_job(farm: Farm) -> None:
-    farm.submit("a")
-    farm.plan(2)
-    for _ in range(20):
-        for claim in farm.claim(limit=2):
-            if claim.kind is UnitKind.ASSEMBLE:
-                farm.work.remake(claim, [(1, "jobs/a/000001")])
-            else:
-                farm.work.finish_segment(claim, result(claim))
-        if farm.status("a") is not JobStatus.RUNNING:
-            break
-    job = farm.jobs.job("default", "a")
-    assert job.error is not None
-    assert (job.status, job.error.code) == (JobStatus.FAILED, "object_missing")
-
-
-def test_retry_after_a_remake_waits_for_the_segment(farm: Farm) -> None:
-    farm.submit("a")
-    farm.plan(2)
-    for claim in farm.claim(limit=2):
-        farm.work.finish_segment(claim, result(claim))
-    (assembly,) = farm.claim()
-    farm.work.remake(assembly, [(1, "jobs/a/000001")])
-    farm.jobs.cancel("default", "a")
-    farm.jobs.retry("default", "a")
-    assert [claim.unit for claim in farm.claim(limit=8)] == ["000001"]
 
 
 def test_a_filtered_list_reads_a_bounded_number_of_records(farm: Farm) -> None:

@@ -11,12 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from shared.audio.encode import decode_segment
 from shared.bells import Bells, celery_app, lane_queue
 from shared.connection import Scripts
 from shared.deliveries import DeliveryStore
-from shared.errors import StateStoreUnavailable
+from shared.errors import ObjectStoreUnavailable, StateStoreUnavailable
 from shared.presence import LaneState, PresenceStore, StoreMemory
 from shared.schemas import Claim
 from shared.settings import Settings
@@ -26,7 +27,8 @@ from tests.conftest import wait_until
 from tests.walk import Farm, expire_leases, ready_retries
 from worker.app import Watchdog
 from worker.heartbeat import Heartbeat
-from worker.keeper import Keeper, Loop, Stores, missing_bells
+from worker.keeper import Keeper, Stores, missing_bells
+from worker.loop import Loop
 from worker.metrics import WorkerMetrics
 from worker.pulse import Pulse
 from worker.tasks import Bench, Tools
@@ -35,6 +37,15 @@ from worker.voices import Voices
 pytestmark = pytest.mark.redis
 
 TEXT = "今天天气很好，我们去公园走走吧。"
+
+
+def raises(error: type[Exception]) -> Callable[..., Any]:
+    """A function that does nothing else."""
+
+    def call(*_: object, **__: object) -> None:
+        raise error
+
+    return call
 
 
 def book(n_sentences: int) -> str:
@@ -224,6 +235,59 @@ def test_a_stopping_worker_claims_nothing_more(worker: Worker) -> None:
     worker.pulse.stopping.set()
     assert worker.drain() == 0
     assert worker.farm.status("a") is JobStatus.QUEUED
+
+
+def test_while_the_store_is_away_a_worker_is_not_deaf(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker.farm.submit("a", TEXT)
+    monkeypatch.setattr(worker.store, "ensure", raises(ObjectStoreUnavailable))
+    began_s = time.monotonic()
+    worker.drain()
+    assert worker.pulse.idle_s(began_s) <= 0.0
+    assert worker.farm.status("a") is JobStatus.QUEUED
+
+
+def test_where_no_bell_can_ring_a_drain_goes_on(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hasty = replace(worker.bench._t, settings=worker.settings.model_copy(update={"drain_s": 0.0}))
+    monkeypatch.setattr(worker.bench, "_t", hasty)
+    worker.farm.submit("a", book(3))
+    assert worker.drain() == 1  # the next bell finds the rest
+    monkeypatch.setattr(worker.bells._app, "send_task", raises(OutOfMemoryError))
+    assert worker.drain() >= 4
+    assert worker.farm.status("a") is JobStatus.SUCCEEDED
+
+
+def test_a_plan_without_room_in_redis_is_handed_back_uncharged(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.tasks.REPORT_PATIENCE_S", 0.0)
+    worker.farm.submit("a", TEXT)
+    worker.farm.scripts.client.config_set("maxmemory", 1)
+    try:
+        worker.drain_one()
+    finally:
+        worker.farm.scripts.client.config_set("maxmemory", 0)
+    (plan,) = worker.units("a")
+    assert (plan["s"], plan["e"], plan["l"]) == ("waiting", 0, 0)
+    ready_retries(worker.farm)
+    worker.drain()
+    assert worker.farm.status("a") is JobStatus.SUCCEEDED
+
+
+def test_a_heartbeat_outlives_an_error_nobody_foresaw(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats: list[None] = []
+
+    def beat(_claims: object) -> list[Claim]:
+        beats.append(None)
+        raise ResponseError("ERR Error running script")
+
+    monkeypatch.setattr(worker.farm.work, "beat", beat)
+    wait_until(lambda: len(beats) > 1, 60)
 
 
 def test_the_heartbeat_keeps_a_lease_until_the_work_takes_too_long(worker: Worker) -> None:

@@ -34,6 +34,7 @@
 local P = KEYS[1]
 local CLASSES = {"interactive", "bulk"}
 local TERMINAL = {succeeded = true, failed = true, canceled = true, expired = true}
+local UNTOLD_MS = 4 * 86400000 -- longer than a message is tried; then the farm has no courier
 local ID_REST_MS = 8 * 86400000 -- longer than a delivery's record is kept
 local QUANTUM = 400 -- characters a tenant's turn adds; above any segment's, so a turn serves one
 local count_in_batch -- lib/members.lua: a job of a batch goes from one status to another
@@ -56,6 +57,7 @@ local function leases_key(voice)
 end
 
 local function load_job(id)
+  if string.find(id, ":", 1, true) then return nil end -- no job's name, but that of a part of one
   local v = redis.call("HMGET", job_key(id), "status", "voice", "class", "tenant", "order",
     "webhook_url", "webhook_events", "round", "retention_ms", "segments_total", "idempotency_key",
     "started_ms", "id_chosen", "batch")
@@ -142,7 +144,8 @@ local function chars_left(id)
 end
 
 local function join_line(job)
-  redis.call("ZADD", lane_key(job.voice, job.class, "line:" .. job.tenant), job.order, job.id)
+  local line = lane_key(job.voice, job.class, "line:" .. job.tenant)
+  if redis.call("ZADD", line, job.order, job.id) == 0 then return end
   redis.call("HINCRBY", lane_key(job.voice, job.class, "left"), job.tenant, chars_left(job.id))
 end
 
@@ -181,12 +184,20 @@ local function write_delivery(id, subject, name, tenant, message)
   redis.call("ZADD", P .. "deliveries:of:" .. tenant, now, id)
 end
 
+-- Whether a message is still on its way: what it tells of must not go before it.
+local function undelivered(id)
+  local v = redis.call("HMGET", P .. "delivery:" .. id, "status", "created_ms")
+  return (v[1] == "due" or v[1] == "sending") and now_ms() < v[2] + UNTOLD_MS
+end
+
+local function message_id(job, event)
+  return "msg_" .. job.id .. "_" .. event .. (job.round > 0 and "_" .. job.round or "")
+end
+
 local function post(job, event)
   if not job.webhook_url or job.webhook_url == "" then return end
   if not string.find("," .. job.webhook_events .. ",", "," .. event .. ",", 1, true) then return end
-  local id = "msg_" .. job.id .. "_" .. event
-  if job.round > 0 then id = id .. "_" .. job.round end
-  write_delivery(id, "job", job.id, job.tenant,
+  write_delivery(message_id(job, event), "job", job.id, job.tenant,
     {event = event, url = job.webhook_url, status = job.status})
 end
 
@@ -240,6 +251,9 @@ end
 -- Removes every trace of a job; a second pass catches what a late worker still uploads. What the
 -- cache has of it stays, unless `forget` is set and no other job uses it.
 local function purge(job, forget)
+  for _, key in ipairs(cjson.decode(redis.call("HGET", job_key(job.id), "more_keys") or "[]")) do
+    redis.call("DEL", P .. "idempotency:" .. job.tenant .. ":" .. key)
+  end
   release_digests(job, forget)
   count_in_batch(job, job.status, "deleted")
   redis.call("UNLINK", job_key(job.id), job_key(job.id, "text"), job_key(job.id, "units"),

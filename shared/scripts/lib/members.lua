@@ -42,12 +42,24 @@ local function touch_batch(b)
   redis.call("PUBLISH", P .. "events", "batch:" .. b.id .. ":" .. b.tenant .. "|" .. version)
 end
 
+-- A tenant's job, as its callers may see and change it; not those of a batch that is not accepted
+-- yet, or is being removed.
+local function job_of(tenant, id)
+  local job = load_job(id)
+  if not job or job.tenant ~= tenant then return nil end
+  if not job.batch then return job end
+  local phase = redis.call("HGET", batch_key(job.batch, tenant, "record"), "phase")
+  return (phase == "releasing" or phase == "open") and job or nil
+end
+
+local function batch_message_id(b)
+  return "msg_" .. b.stem .. "_batch" .. (b.round > 0 and "_" .. b.round or "")
+end
+
 local function post_batch(b)
   if b.webhook_url == "" then return end
-  local id = "msg_" .. b.stem .. "_batch"
-  if b.round > 0 then id = id .. "_" .. b.round end
   local status = b.canceled and b.n_canceled > 0 and "canceled" or "completed"
-  write_delivery(id, "batch", b.id, b.tenant,
+  write_delivery(batch_message_id(b), "batch", b.id, b.tenant,
     {event = "completed", url = b.webhook_url, status = status})
 end
 

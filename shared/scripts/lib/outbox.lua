@@ -28,6 +28,7 @@ local function host_of(url)
 end
 
 local function load_delivery(id)
+  if string.find(id, ":", 1, true) then return nil end -- the name of a part of one
   local v = redis.call("HMGET", delivery_key(id), "status", "attempts", "base", "reported", "url",
     "tenant")
   if not v[1] then return nil end

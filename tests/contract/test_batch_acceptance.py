@@ -1,0 +1,116 @@
+"""Batches on a real Redis until their jobs are due: what is refused, and what breaks off."""
+
+import pytest
+
+from shared.connection import Scripts
+from shared.errors import NotFound, TextTooLong, TooManyRequests
+from shared.jobs import JobFilter
+from shared.limits import Subject, dump_subjects
+from shared.settings import Settings
+from shared.states import BatchStatus, JobStatus
+from tests.walk import Farm, head, inputs
+
+pytestmark = pytest.mark.redis
+
+
+@pytest.fixture
+def farm(scripts: Scripts, farm_settings: Settings) -> Farm:
+    return Farm(scripts, farm_settings)
+
+
+def test_a_batch_counts_for_its_tenant_as_a_whole_or_not_at_all(farm: Farm) -> None:
+    tenant = Subject(name="tenant:default", jobs=4)
+    for name in ("b", "c"):
+        farm.batches.open(head(name, fingerprint=name), f"stem-{name}")
+        farm.batches.add("default", name, inputs(range(1, 4)))
+    farm.batches.commit("default", "b", subjects=(tenant,))
+    with pytest.raises(TooManyRequests):
+        farm.batches.commit("default", "c", subjects=(tenant,))
+    active = farm.scripts.key("active", "tenant:default")
+    assert farm.scripts.client.scard(active) == 3
+    farm.batches.cancel("default", "b")
+    assert farm.scripts.client.exists(active, f"{active}:chars") == 0
+    assert not [key for key in farm.scripts.client.scan_iter("*") if "stem-c" in key]
+    farm.batches.open(head("c", fingerprint="c"), "stem-c")
+    farm.batches.add("default", "c", inputs(range(1, 4)))
+    assert farm.batches.commit("default", "c", subjects=(tenant,)).n_total == 3
+
+
+def test_one_that_limits_have_no_room_for_is_refused_before_it_is_stored(farm: Farm) -> None:
+    tenant = Subject(name="tenant:default", jobs=4, daily_chars=100)
+    with pytest.raises(TooManyRequests):
+        farm.batches.open(head(), "stem", subjects=(tenant,), n_jobs=5, n_chars=5)
+    with pytest.raises(TextTooLong):
+        farm.batches.open(head(), "stem", subjects=(tenant,), n_jobs=1, n_chars=101)
+    assert not [key for key in farm.scripts.client.scan_iter("*") if "batch" in key]
+
+
+def test_jobs_of_a_batch_that_is_not_accepted_are_nobodys_yet(farm: Farm) -> None:
+    farm.batches.open(head(), "stem")
+    farm.batches.add("default", "b", inputs(range(1, 2)))
+    for touch in (farm.jobs.job, farm.jobs.cancel, farm.jobs.retry, farm.jobs.delete):
+        with pytest.raises(NotFound):
+            touch("default", "stem-00001")
+    assert farm.jobs.page("default", only=JobFilter(batch="b")).jobs == ()
+    farm.batches.commit("default", "b", 0, [])
+    assert farm.jobs.job("default", "stem-00001").status is JobStatus.QUEUED
+
+
+def test_a_job_retried_before_its_release_stands_in_line_once(farm: Farm) -> None:
+    farm.batches.open(head(), "stem")
+    farm.batches.add("default", "b", inputs(range(1, 2)))
+    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"), "")
+    farm.jobs.cancel("default", "stem-00001")
+    farm.jobs.retry("default", "stem-00001")
+    farm.batches.work_off(10)
+    left = farm.scripts.key("lane", "fake", "bulk", "left")
+    assert farm.scripts.client.hgetall(left) == {"default": "3"}
+
+
+def test_a_job_that_ended_before_its_release_runs_when_it_is_retried(farm: Farm) -> None:
+    farm.batches.open(head(), "stem")
+    farm.batches.add("default", "b", inputs(range(1, 2)))
+    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"), "")
+    farm.jobs.cancel("default", "stem-00001")
+    farm.batches.work_off(10)
+    assert farm.claim() == []
+    farm.jobs.retry("default", "stem-00001")
+    assert [claim.job for claim in farm.claim()] == ["stem-00001"]
+
+
+def test_the_keeper_goes_on_where_a_commit_broke_off(farm: Farm) -> None:
+    farm.batches.open(head(), "stem")
+    farm.batches.add("default", "b", inputs(range(1, 251)))
+    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"), "")
+    assert farm.claim() == []
+    farm.batches.work_off(10)
+    assert farm.presence.lanes()[0].depth_bulk == 250
+    assert len(farm.jobs.page("default", limit=300, only=JobFilter(batch="b")).jobs) == 250
+    farm.batches.work_off(10)
+    assert farm.presence.lanes()[0].depth_bulk == 250
+
+
+def test_removed_before_its_jobs_are_released_it_leaves_no_quota_behind(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farm.batches.open(head(), "stem")
+    farm.batches.add("default", "b", inputs(range(1, 251)))
+    with monkeypatch.context() as patch:
+        patch.setattr(farm.batches, "settle", lambda *_: None)  # who sent it has died
+        farm.batches.commit("default", "b", 0, [], (Subject(name="tenant:default", jobs=300),))
+    farm.scripts("batch_step", "b", "default", 100)
+    farm.batches.delete("default", "b")
+    assert not [key for key in farm.scripts.client.scan_iter("*") if "active:" in key]
+
+
+def test_deadlines_are_counted_from_the_acceptance(farm: Farm) -> None:
+    farm.batches.open(head(), "stem")
+    farm.batches.add("default", "b", inputs(range(1, 3), deadline_s=60))
+    deadlines = farm.scripts.key("deadlines")
+    assert farm.scripts.client.exists(deadlines) == 0
+    farm.batches.commit("default", "b", 0, [])
+    assert farm.scripts.client.zcard(deadlines) == 2
+    farm.scripts.client.zadd(deadlines, {"stem-00001": 0, "stem-00002": 0})
+    farm.repair.expire_jobs()
+    assert farm.batches.batch("default", "b").counts[JobStatus.EXPIRED] == 2
+    assert farm.batches.batch("default", "b").status is BatchStatus.COMPLETED
