@@ -75,6 +75,7 @@ class Schedule:
     delays_s: tuple[float, ...] = (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
     lease_s: float = 30.0
     host_limit: int = 4
+    tenant_limit: int = 6
     keep_s: float = KEEP_S
 
     @classmethod
@@ -85,6 +86,7 @@ class Schedule:
             delays_s=tuple(float(delay) for delay in delays if delay.strip()),
             lease_s=settings.webhook_timeout_s + LEASE_MARGIN_S,
             host_limit=settings.webhook_host_limit,
+            tenant_limit=settings.webhook_tenant_limit,
             keep_s=settings.webhook_retention_s,
         )
 
@@ -115,7 +117,8 @@ class DeliveryStore:
     def claim(self) -> Delivery | None:
         """The delivery due longest, its newest attempt ours until the lease ends; None if none."""
         plan = self._schedule
-        row = self._scripts("delivery_claim", _ms(plan.lease_s), plan.host_limit, STEP_ASIDE)
+        limits = (plan.host_limit, plan.tenant_limit)
+        row = self._scripts("delivery_claim", _ms(plan.lease_s), *limits, STEP_ASIDE)
         return _delivery(row, []) if row else None
 
     def delivered(self, claim: Delivery, *, status_code: int, duration_ms: int) -> Finish:

@@ -278,6 +278,9 @@ class Settings(BaseSettings):
     webhook_host_limit: int = Field(
         default=4, ge=1, description="Deliveries under way at once to one receiver"
     )
+    webhook_tenant_limit: int = Field(
+        default=6, ge=1, description="Deliveries under way at once of one tenant; a courier sends 8"
+    )
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         default="INFO", description="What is logged"

@@ -1,32 +1,54 @@
 #!lua flags=allow-oom
 -- The delivery due longest is claimed: a new attempt, its fencing number, under a lease. Those whose
--- receiver is at its limit step aside until it has room.
+-- receiver or tenant is at its limit step aside until there is room.
 -- Keys: lib/outbox.lua
--- ARGV: lease ms, most at once to one receiver, how many due ones to look at
+-- ARGV: lease ms, most at once to one receiver, most at once of one tenant, how many due ones to look at
 -- Answers the record's fields, or nothing when none is due.
 
 local now, due = now_ms(), outbox_key("due")
-for _ = 1, tonumber(ARGV[3]) do
+
+-- The gates of a delivery that let no more through, and those that do.
+local function look(d)
+  local closed, open = {}, {}
+  for i, gate in ipairs(d.gates) do
+    local busy = outbox_key("busy", gate)
+    redis.call("ZREMRANGEBYSCORE", busy, "-inf", now)
+    local side = redis.call("ZCARD", busy) < tonumber(ARGV[1 + i]) and open or closed
+    side[#side + 1] = gate
+  end
+  return closed, open
+end
+
+-- It waits at the first of them; a place it leaves free is another's.
+local function step_aside(d, score, closed, open)
+  redis.call("ZADD", outbox_key("crowd", closed[1]), score, d.id)
+  redis.call("SADD", outbox_key("crowded"), closed[1])
+  for _, gate in ipairs(open) do admit(gate) end
+end
+
+local function send(d)
+  local lease = now + tonumber(ARGV[1])
+  redis.call("HINCRBY", delivery_key(d.id), "attempts", 1)
+  redis.call("HSET", delivery_key(d.id), "status", "sending")
+  redis.call("HDEL", delivery_key(d.id), "next_ms")
+  redis.call("ZADD", outbox_key("sending"), lease, d.id)
+  for _, gate in ipairs(d.gates) do
+    redis.call("ZADD", outbox_key("busy", gate), lease, d.id)
+    redis.call("PEXPIREAT", outbox_key("busy", gate), lease + 60000)
+  end
+  return redis.call("HGETALL", delivery_key(d.id))
+end
+
+for _ = 1, tonumber(ARGV[4]) do
   local id = redis.call("ZRANGEBYSCORE", due, "-inf", now, "LIMIT", 0, 1)[1]
   if not id then return nil end
   local score = redis.call("ZSCORE", due, id)
   redis.call("ZREM", due, id)
   local d = load_delivery(id)
   if d and d.status == "due" then
-    local busy = outbox_key("busy", d.host)
-    redis.call("ZREMRANGEBYSCORE", busy, "-inf", now)
-    if redis.call("ZCARD", busy) < tonumber(ARGV[2]) then
-      local lease = now + tonumber(ARGV[1])
-      redis.call("HINCRBY", delivery_key(id), "attempts", 1)
-      redis.call("HSET", delivery_key(id), "status", "sending")
-      redis.call("HDEL", delivery_key(id), "next_ms")
-      redis.call("ZADD", outbox_key("sending"), lease, id)
-      redis.call("ZADD", busy, lease, id)
-      redis.call("PEXPIREAT", busy, lease + 60000)
-      return redis.call("HGETALL", delivery_key(id))
-    end
-    redis.call("ZADD", outbox_key("crowd", d.host), score, id)
-    redis.call("SADD", outbox_key("crowded"), d.host)
+    local closed, open = look(d)
+    if #closed == 0 then return send(d) end
+    step_aside(d, score, closed, open)
   end
 end
 return nil

@@ -4,8 +4,8 @@
 -- Answers {due, sending, delivered, dead}.
 
 local n_due = redis.call("ZCARD", outbox_key("due"))
-for _, host in ipairs(redis.call("SMEMBERS", outbox_key("crowded"))) do
-  n_due = n_due + redis.call("ZCARD", outbox_key("crowd", host))
+for _, gate in ipairs(redis.call("SMEMBERS", outbox_key("crowded"))) do
+  n_due = n_due + redis.call("ZCARD", outbox_key("crowd", gate))
 end
 local ended = redis.call("HMGET", outbox_key("ended"), "delivered", "dead")
 return {n_due, redis.call("ZCARD", outbox_key("sending")), tonumber(ended[1] or 0),

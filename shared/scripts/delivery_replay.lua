@@ -14,6 +14,6 @@ if d.status ~= "due" then
   redis.call("PERSIST", delivery_key(d.id, "tries"))
   redis.call("HINCRBY", outbox_key("ended"), d.status, -1)
 end
-redis.call("ZREM", outbox_key("crowd", d.host), d.id)
+for _, gate in ipairs(d.gates) do redis.call("ZREM", outbox_key("crowd", gate), d.id) end
 make_due(d, now_ms())
 return "accepted"

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Deliveries whose courier was lost are due again, or given up with their last try; receivers with
+-- Deliveries whose courier was lost are due again, or given up with their last try; gates with
 -- room but a crowd before them let one in.
 -- Keys: lib/outbox.lua
 -- ARGV: how many at most, tries a message gets, ms to keep an ended record
@@ -20,7 +20,7 @@ for _, id in ipairs(redis.call("ZRANGEBYSCORE", outbox_key("sending"), "-inf", n
   end
   redis.call("ZREM", outbox_key("sending"), id)
 end
-for _, host in ipairs(redis.call("SRANDMEMBER", outbox_key("crowded"), ARGV[1])) do
-  if redis.call("ZCOUNT", outbox_key("busy", host), now, "+inf") == 0 then admit(host) end
+for _, gate in ipairs(redis.call("SRANDMEMBER", outbox_key("crowded"), ARGV[1])) do
+  if redis.call("ZCOUNT", outbox_key("busy", gate), now, "+inf") == 0 then admit(gate) end
 end
 return n_lost

@@ -210,6 +210,33 @@ def test_a_slow_receiver_holds_up_nobody_else(scripts: Scripts, post: Post) -> N
     assert store.claim() is None
 
 
+def test_a_tenant_with_many_slow_receivers_holds_up_no_other(scripts: Scripts, post: Post) -> None:
+    store = store_with(scripts, tenant_limit=3)
+    for n in range(40):
+        post(f"slow{n}", url=f"http://h{n}.example/", tenant="many")
+    other = post("other", url="http://other.example/")
+    assert [claimed(store).tenant for _ in range(3)] == ["many"] * 3
+    assert claimed(store).id == other
+    assert store.claim() is None
+    assert store.counts()["due"] == 37
+
+
+def test_a_place_left_free_goes_to_the_next_at_the_gate(scripts: Scripts, post: Post) -> None:
+    store = store_with(scripts, host_limit=1, tenant_limit=1)
+    post("first", url="http://a.example/", tenant="one")
+    first = claimed(store)
+    post("second", url="http://a.example/", tenant="two")
+    assert store.claim() is None  # it waits at the receiver
+    post("third", url="http://b.example/", tenant="two")
+    third = claimed(store)
+    other = post("other", url="http://a.example/", tenant="three")
+    assert store.claim() is None
+    store.delivered(first, status_code=200, duration_ms=1)
+    assert claimed(store).id == other  # the second's tenant has no room
+    store.delivered(third, status_code=200, duration_ms=1)
+    assert store.claim() is None  # but its receiver is busy again
+
+
 def test_everything_to_one_receiver_gets_there_in_turn(scripts: Scripts, post: Post) -> None:
     store = store_with(scripts, host_limit=2)
     names = {post(f"job{n}") for n in range(30)}

@@ -18,6 +18,8 @@ pytestmark = pytest.mark.redis
 
 HOSTS = ("a.example", "b.example")
 HOST_LIMIT = 1
+TENANT_LIMIT = 2
+TENANTS = ("t", "u")
 N_TRIES = 3
 PICK = st.integers(0, 1000)
 
@@ -29,40 +31,47 @@ class Outbox(RuleBasedStateMachine):
         super().__init__()
         client.flushall()
         self.scripts = Scripts(client)
-        schedule = Schedule(delays_s=(0,) * N_TRIES, host_limit=HOST_LIMIT)
+        schedule = Schedule(
+            delays_s=(0,) * N_TRIES, host_limit=HOST_LIMIT, tenant_limit=TENANT_LIMIT
+        )
         self.store = DeliveryStore(self.scripts, schedule)
         self.numbers = count()
-        self.ids: list[str] = []
+        self.ids: dict[str, str] = {}  # with the tenant of each
         self.held: dict[str, Delivery] = {}
         self.past: list[Delivery] = []
 
-    @rule(host=st.sampled_from(HOSTS), n_messages=st.integers(1, 3))
-    def post(self, host: str, n_messages: int) -> None:
+    @rule(
+        host=st.sampled_from(HOSTS), tenant=st.sampled_from(TENANTS), n_messages=st.integers(1, 3)
+    )
+    def post(self, host: str, tenant: str, n_messages: int) -> None:
         for _ in range(n_messages):
-            self.post_one(host)
+            self.post_one(host, tenant)
 
-    def post_one(self, host: str) -> None:
+    def post_one(self, host: str, tenant: str) -> None:
         name, now_ms = f"msg_{next(self.numbers):04}", self.now_ms()
-        record = {"id": name, "job": "j", "tenant": "t", "event": "completed", "status": "due"}
+        record = {"id": name, "job": "j", "tenant": tenant, "event": "completed", "status": "due"}
         record |= {"url": f"http://{host}/", "attempts": "0", "job_status": "failed"}
         record["created_ms"] = str(now_ms)
         self.scripts.client.hset(self.key("delivery", name), mapping=record)
         self.scripts.client.zadd(self.key("deliveries", "due"), {name: now_ms})
-        self.scripts.client.zadd(self.key("deliveries", "of", "t"), {name: now_ms})
-        self.ids.append(name)
+        self.scripts.client.zadd(self.key("deliveries", "of", tenant), {name: now_ms})
+        self.ids[name] = tenant
 
     @rule()
     def claim(self) -> None:
         claim = self.store.claim()
         if claim is None:
-            # Nothing may be left waiting whose receiver has room.
+            # Nothing may be left waiting whose receiver and tenant have room.
             for delivery in self.shown():
                 if delivery.status == "due":
-                    assert self.n_held(delivery.url) == HOST_LIMIT
+                    assert self.n_to(delivery.url) == HOST_LIMIT or (
+                        self.n_of(delivery.tenant) == TENANT_LIMIT
+                    )
             return
         assert claim.id not in self.held
         self.held[claim.id] = claim
-        assert self.n_held(claim.url) <= HOST_LIMIT
+        assert self.n_to(claim.url) <= HOST_LIMIT
+        assert self.n_of(claim.tenant) <= TENANT_LIMIT
 
     @rule(pick=PICK, how=st.sampled_from(["delivered", "failed", "gone"]))
     def report(self, pick: int, how: str) -> None:
@@ -92,12 +101,14 @@ class Outbox(RuleBasedStateMachine):
     @rule(pick=PICK)
     def replay(self, pick: int) -> None:
         if self.ids:
-            self.store.replay("t", self.choose(self.ids, pick))
+            name = self.choose(list(self.ids), pick)
+            self.store.replay(self.ids[name], name)
 
     @invariant()
     def every_delivery_is_in_exactly_one_place(self) -> None:
         due, sending = self.members("due"), self.members("sending")
-        crowds = [member for host in HOSTS for member in self.members("crowd", host)]
+        gates = [*HOSTS, *(f"tenant {tenant}" for tenant in TENANTS)]
+        crowds = [member for gate in gates for member in self.members("crowd", gate)]
         for delivery in self.shown():
             places = [delivery.id in due, delivery.id in sending, delivery.id in crowds]
             expected = {"due": 1, "sending": 1}.get(delivery.status, 0)
@@ -123,13 +134,16 @@ class Outbox(RuleBasedStateMachine):
         return self.store.failed(claim, status_code=500, duration_ms=1, final=how == "gone")
 
     def shown(self) -> list[Delivery]:
-        return [self.store.show("t", name) for name in self.ids]
+        return [self.store.show(tenant, name) for name, tenant in self.ids.items()]
 
     def members(self, *parts: str) -> list[str]:
         return self.scripts.client.zrange(self.key("deliveries", *parts), 0, -1)
 
-    def n_held(self, url: str) -> int:
+    def n_to(self, url: str) -> int:
         return sum(claim.url == url for claim in self.held.values())
+
+    def n_of(self, tenant: str) -> int:
+        return sum(claim.tenant == tenant for claim in self.held.values())
 
     def now_ms(self) -> int:
         seconds, micros = self.scripts.client.time()

@@ -7,10 +7,12 @@
 -- deliveries:due           ZSET   delivery -> due ms
 -- deliveries:sending       ZSET   delivery -> lease's end ms
 -- deliveries:of:<tenant>   ZSET   delivery -> created ms
--- deliveries:busy:<host>   ZSET   deliveries on their way to a receiver -> lease's end ms
--- deliveries:crowd:<host>  ZSET   due, but the receiver has all it may have at once -> due ms
--- deliveries:crowded       SET    receivers with a crowd
+-- deliveries:busy:<gate>   ZSET   deliveries on their way through a gate -> lease's end ms
+-- deliveries:crowd:<gate>  ZSET   due, but the gate has all it may have at once -> due ms
+-- deliveries:crowded       SET    gates with a crowd
 -- deliveries:ended         HASH   delivered | dead -> how many are so
+--
+-- A delivery's gates are its receiver's host and "tenant <name>".
 
 local MOST_TRIES = 50 -- kept in one delivery's log
 
@@ -22,7 +24,7 @@ local function outbox_key(...)
   return P .. "deliveries:" .. table.concat({...}, ":")
 end
 
--- The receiver, for the cap on what it gets at once.
+-- The receiver, for the limit on what it gets at once.
 local function host_of(url)
   return string.lower(string.match(url, "^%a[%w+.-]*://([^/?#]*)") or url)
 end
@@ -33,15 +35,15 @@ local function load_delivery(id)
     "tenant")
   if not v[1] then return nil end
   return {id = id, status = v[1], attempts = tonumber(v[2]), base = tonumber(v[3] or 0),
-    reported = tonumber(v[4] or 0), host = host_of(v[5]), tenant = v[6]}
+    reported = tonumber(v[4] or 0), tenant = v[6], gates = {host_of(v[5]), "tenant " .. v[6]}}
 end
 
--- One of those that wait for `host` is due again, at its old place.
-local function admit(host)
+-- One of those that wait at a gate is due again, at its old place.
+local function admit(gate)
   while true do
-    local first = redis.call("ZPOPMIN", outbox_key("crowd", host))
+    local first = redis.call("ZPOPMIN", outbox_key("crowd", gate))
     if not first[1] then
-      redis.call("SREM", outbox_key("crowded"), host)
+      redis.call("SREM", outbox_key("crowded"), gate)
       return
     end
     if redis.call("HGET", delivery_key(first[1]), "status") == "due" then
@@ -51,7 +53,7 @@ local function admit(host)
   end
 end
 
--- An attempt is over: its outcome goes into the log, its place at the receiver to the next one.
+-- An attempt is over: its outcome goes into the log, its places at the gates to the next ones.
 local function log_try(d, try)
   try.attempt, try.at_ms = d.attempts, now_ms()
   local tries = delivery_key(d.id, "tries")
@@ -59,8 +61,10 @@ local function log_try(d, try)
   redis.call("LTRIM", tries, -MOST_TRIES, -1)
   redis.call("HSET", delivery_key(d.id), "reported", d.attempts)
   redis.call("ZREM", outbox_key("sending"), d.id)
-  redis.call("ZREM", outbox_key("busy", d.host), d.id)
-  admit(d.host)
+  for _, gate in ipairs(d.gates) do
+    redis.call("ZREM", outbox_key("busy", gate), d.id)
+    admit(gate)
+  end
 end
 
 local function make_due(d, at_ms)
