@@ -4,6 +4,7 @@ Each kind of unit has one handler; what they compute is `worker/pipeline.py`'s.
 """
 
 import logging
+import os
 import random
 import traceback
 import uuid
@@ -22,6 +23,7 @@ from shared.audio.wave import TimingRows
 from shared.bells import Bells
 from shared.captions import CAPTION_TYPES
 from shared.errors import (
+    EngineUnavailable,
     FarmError,
     InternalError,
     ObjectMissing,
@@ -160,6 +162,10 @@ class Bench:
             self._settle(lambda claim: self._t.work.release(claim, HAND_BACK_DELAY_S))
         except StateStoreUnavailable as error:
             log.warning("not reported: %s", error.message)  # the leases end, others take over
+        except EngineUnavailable as error:
+            self._settle_failed(error)
+            log.critical("this process ends: %s", error.message)  # a new one has a new engine
+            self._end()
         except FarmError as error:
             self._settle_failed(error)
         except Exception as error:  # noqa: BLE001  # outermost loop: no fault may lose a unit
@@ -167,6 +173,9 @@ class Bench:
             trace = "".join(traceback.format_tb(error.__traceback__))
             log.error("a fault of ours: %s", type(error).__name__, extra={"trace": trace})
             self._settle_failed(InternalError())
+
+    def _end(self) -> None:
+        os._exit(1)
 
     # Handlers
 

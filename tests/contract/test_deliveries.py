@@ -328,6 +328,15 @@ def test_an_ended_record_goes_by_itself(scripts: Scripts, post: Post) -> None:
     assert scripts.client.zscore(scripts.key("deliveries", "of", "t"), name) is None
 
 
+def test_a_part_of_a_delivery_is_no_delivery(scripts: Scripts, post: Post) -> None:
+    store = store_with(scripts)
+    post("a")
+    store.failed(claimed(store), status_code=500, duration_ms=1)
+    for call in (store.show, store.replay):
+        with pytest.raises(NotFound):
+            call("t", "msg_a_completed:tries")
+
+
 def test_another_tenants_delivery_is_not_found(scripts: Scripts, post: Post) -> None:
     store = store_with(scripts)
     name = post("job1")

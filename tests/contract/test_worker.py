@@ -17,7 +17,7 @@ from shared.audio.encode import decode_segment
 from shared.bells import Bells, celery_app, lane_queue
 from shared.connection import Scripts
 from shared.deliveries import DeliveryStore
-from shared.errors import ObjectStoreUnavailable, StateStoreUnavailable
+from shared.errors import EngineUnavailable, ObjectStoreUnavailable, StateStoreUnavailable
 from shared.presence import LaneState, PresenceStore, StoreMemory
 from shared.schemas import Claim
 from shared.settings import Settings
@@ -275,6 +275,19 @@ def test_a_plan_without_room_in_redis_is_handed_back_uncharged(
     ready_retries(worker.farm)
     worker.drain()
     assert worker.farm.status("a") is JobStatus.SUCCEEDED
+
+
+def test_a_worker_whose_engine_is_lost_reports_what_it_holds_and_ends(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[bool] = []
+    monkeypatch.setattr(worker.bench, "_end", lambda: ends.append(True))
+    monkeypatch.setattr("worker.pipeline.render", raises(EngineUnavailable))
+    worker.farm.submit("a", TEXT)
+    worker.drain_one()
+    worker.drain_one()
+    (_, segment) = worker.units("a")
+    assert (ends, segment["s"], segment["e"]) == ([True], "waiting", 1)
 
 
 def test_a_heartbeat_outlives_an_error_nobody_foresaw(
