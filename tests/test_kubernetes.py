@@ -20,6 +20,12 @@ K8S = DEPLOY / "k8s"
 PLACES = ("base", "overlays/small", "overlays/production")
 # The oldest and the newest Kubernetes that get fixes.
 VERSIONS = ("1.33", "1.37")
+LANE_RECORDS = (
+    "ttsfarm:lane_waiting_seconds",
+    "ttsfarm:lane_depth",
+    "ttsfarm:lane_claimed",
+    "ttsfarm:lane_workers",
+)
 CHECK_SCALED_OBJECT = """
 import { readFileSync } from "node:fs";
 import { ScaledObject } from "@kubernetes-models/keda/keda.sh/v1alpha1";
@@ -120,6 +126,9 @@ def test_services_and_policies_point_at_pods_and_ports_that_exist(place: str) ->
         for _, template in pods(place)
     }
     for service in of_kind(place, "Service"):
+        if "selector" not in service["spec"]:
+            assert service["metadata"]["name"] == "nobody"
+            continue
         names = ports[service["spec"]["selector"]["app.kubernetes.io/name"]]
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= names
     for policy in of_kind(place, "NetworkPolicy"):
@@ -149,7 +158,7 @@ def test_workers_scale_by_rules_that_prometheus_has() -> None:
     (scaled,) = of_kind("overlays/production", "ScaledObject")
     queries = " ".join(trigger["metadata"]["query"] for trigger in scaled["spec"]["triggers"])
     used = {word for word in queries.replace("(", " ").replace(")", " ").split() if ":" in word}
-    assert used == {"ttsfarm:lane_waiting_seconds", "ttsfarm:lane_depth", "ttsfarm:lane_claimed"}
+    assert used == set(LANE_RECORDS)
     assert used <= records
     (worker,) = (
         one
@@ -157,6 +166,56 @@ def test_workers_scale_by_rules_that_prometheus_has() -> None:
         if one["metadata"]["name"] == "worker"
     )
     assert "replicas" not in worker["spec"]
+
+
+def test_workers_scale_by_lanes_that_workers_serve_and_only_by_figures(tmp_path: Path) -> None:
+    (scaled,) = of_kind("overlays/production", "ScaledObject")
+    triggers = [trigger["metadata"] for trigger in scaled["spec"]["triggers"]]
+    assert {trigger["ignoreNullValues"] for trigger in triggers} == {"false"}  # KEDA's fallback
+    lanes = {"served": (30, 5, 1, 2), "retired": (900, 80, 0, 0)}
+    series = [
+        {"series": f'{name}{{voice="{lane}"}}', "values": str(value)}
+        for lane, values in lanes.items()
+        for name, value in zip(LANE_RECORDS, values, strict=True)
+    ]
+    checks = [
+        {"expr": trigger["query"], "exp_samples": [{"labels": "{}", "value": value}]}
+        for trigger, value in zip(triggers, (30, 6), strict=True)
+    ]
+    nothing = [{"expr": trigger["query"]} for trigger in triggers]
+    tests = [
+        {"input_series": series, "promql_expr_test": checks},
+        {"input_series": [], "promql_expr_test": nothing},
+    ]
+    file = tmp_path / "queries.yml"
+    file.write_text(yaml.safe_dump({"tests": tests}), "utf-8")
+    command = [part("promtool", shutil.which("promtool")), "test", "rules", str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def led_to(path: str, rule: Manifest) -> str:
+    """The service that an ingress's rule sends a path to."""
+    paths = rule["http"]["paths"]
+    exact = [one for one in paths if one["pathType"] == "Exact" and one["path"] == path]
+    prefixes = [
+        one for one in paths if one["pathType"] == "Prefix" and path.startswith(one["path"])
+    ]
+    chosen = exact[0] if exact else max(prefixes, key=lambda one: len(one["path"]))
+    return str(chosen["backend"]["service"]["name"])
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_prometheus_alone_reads_the_metrics(place: str) -> None:
+    (settings,) = (
+        one["data"] for one in of_kind(place, "ConfigMap") if "TTSFARM_AUTH" in one["data"]
+    )
+    watched = "prometheus" in dict(pods(place))
+    assert (settings.get("TTSFARM_METRICS_OPEN") == "true") is watched
+    (ingress,) = of_kind(place, "Ingress")
+    rules = ingress["spec"]["rules"]
+    assert led_to("/v1/jobs", rules[0]) == "api"
+    assert {led_to("/metrics", rule) for rule in rules} <= {"nobody", "minio"}
 
 
 def test_production_has_no_store_of_its_own_and_a_model() -> None:
