@@ -2,8 +2,10 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = (ROOT / "docker-compose.yml").read_text("utf-8")
@@ -12,6 +14,9 @@ DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
 LOCKS = ("build", "api", "worker", "sambert", "torch-cpu", "torch-cuda")
 VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)(?::-([^}]*))?\}")
 PINNED = re.compile(r"^([a-z0-9.-]+)==(\S+)", re.MULTILINE)
+
+
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
 
 
 def variables() -> dict[str, set[str]]:
@@ -38,6 +43,24 @@ def test_every_variable_of_the_example_has_a_word_before_it() -> None:
         if re.match(r"[A-Z0-9_]+=", line):
             assert before.strip("# -"), line
         before = line or ""
+
+
+def test_what_takes_audio_and_bodies_lies_on_a_disk() -> None:
+    assert SERVICES["api"]["environment"]["TMPDIR"] == "/scratch"
+    for service in ("api", "worker", "worker-sambert", "worker-gpu"):
+        assert "scratch:/scratch" in SERVICES[service]["volumes"], service
+    for image in ("api", "worker"):
+        text = (ROOT / f"deploy/{image}.Dockerfile").read_text("utf-8")
+        assert re.search(r"install -d -o 10001 -g 10001 .*/scratch", text), image
+    nginx = (ROOT / "deploy/nginx/farm.conf.template").read_text("utf-8")
+    (batches,) = re.findall(r"location /v1/batches \{(.*?)\n  \}", nginx, re.DOTALL)
+    assert "proxy_request_buffering off;" in batches
+
+
+def test_the_monitoring_is_for_this_machine_alone() -> None:
+    watching = [one for one in SERVICES.values() if one.get("profiles") == ["monitoring"]]
+    assert len(watching) == 2
+    assert all(port.startswith("127.0.0.1:") for one in watching for port in one["ports"])
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)

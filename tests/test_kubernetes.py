@@ -107,6 +107,14 @@ def test_every_pod_is_hardened_and_bounded(place: str) -> None:
 
 
 @pytest.mark.parametrize("place", PLACES)
+def test_what_takes_audio_and_bodies_lies_on_a_disk(place: str) -> None:
+    made = dict(pods(place))
+    for name, volume in (("api", "tmp"), ("worker", "scratch")):
+        volumes = {one["name"]: one for one in made[name]["spec"]["volumes"]}
+        assert volumes[volume]["emptyDir"] == {"sizeLimit": "8Gi"}
+
+
+@pytest.mark.parametrize("place", PLACES)
 def test_what_runs_for_long_is_probed_and_survives_a_drain(place: str) -> None:
     budgets = {
         one["spec"]["selector"]["matchLabels"]["app.kubernetes.io/name"]
