@@ -14,6 +14,7 @@ import yaml
 
 from shared.settings import Settings
 from tests.conftest import part
+from worker.hub import parse_ref
 
 DEPLOY = Path(__file__).parents[1] / "deploy"
 K8S = DEPLOY / "k8s"
@@ -52,6 +53,11 @@ def pods(place: str) -> list[tuple[str, Manifest]]:
     """Every pod template, by the name of what makes it."""
     made = of_kind(place, "Deployment", "StatefulSet", "Job")
     return [(one["metadata"]["name"], one["spec"]["template"]) for one in made]
+
+
+def farm_settings(place: str) -> dict[str, str]:
+    (found,) = (one["data"] for one in of_kind(place, "ConfigMap") if "TTSFARM_AUTH" in one["data"])
+    return dict(found)
 
 
 def name_of(template: Manifest) -> str:
@@ -121,7 +127,12 @@ def test_what_runs_for_long_is_probed_and_survives_a_drain(place: str) -> None:
         for one in of_kind(place, "PodDisruptionBudget")
     }
     for name, template in pods(place):
-        if name in ("prepare-store", "prometheus", "grafana"):  # ends by itself, or is no loss
+        if name in (
+            "prepare-store",
+            "fetch-model",
+            "prometheus",
+            "grafana",
+        ):  # ends by itself, or is no loss
             continue
         assert "readinessProbe" in template["spec"]["containers"][0], name
         assert name_of(template) in budgets, name
@@ -215,15 +226,46 @@ def led_to(path: str, rule: Manifest) -> str:
 
 @pytest.mark.parametrize("place", PLACES)
 def test_prometheus_alone_reads_the_metrics(place: str) -> None:
-    (settings,) = (
-        one["data"] for one in of_kind(place, "ConfigMap") if "TTSFARM_AUTH" in one["data"]
-    )
+    settings = farm_settings(place)
     watched = "prometheus" in dict(pods(place))
     assert (settings.get("TTSFARM_METRICS_OPEN") == "true") is watched
     (ingress,) = of_kind(place, "Ingress")
     rules = ingress["spec"]["rules"]
     assert led_to("/v1/jobs", rules[0]) == "api"
     assert {led_to("/metrics", rule) for rule in rules} <= {"nobody", "minio"}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_job_goes_so_that_a_later_apply_may_make_it_anew(place: str) -> None:
+    assert all(one["spec"]["ttlSecondsAfterFinished"] == 600 for one in of_kind(place, "Job"))
+
+
+def test_workers_alone_load_the_model_that_is_fetched() -> None:
+    made = dict(pods("overlays/production"))
+    worker, fetch = (made[name]["spec"]["containers"][0] for name in ("worker", "fetch-model"))
+    env = {one["name"]: one["value"] for one in worker["env"]}
+    folder = parse_ref(fetch["args"][1]).folder(Path(fetch["args"][3]))
+    assert env["TTSFARM_MODELS"] == str(folder)
+    assert worker["image"] == fetch["image"] == "ttsfarm-worker-sambert:0.1.0"
+    assert made["courier"]["spec"]["containers"][0]["image"] == "ttsfarm-worker:0.1.0"
+    (models,) = of_kind("overlays/production", "PersistentVolumeClaim")
+    assert models["spec"]["accessModes"] == ["ReadWriteMany"]
+    (policy,) = (
+        one
+        for one in of_kind("overlays/production", "NetworkPolicy")
+        if one["metadata"]["name"] == "fetch-model"
+    )
+    assert policy["spec"]["egress"] == [{"ports": [{"port": 443}]}]
+
+
+@pytest.mark.parametrize("place", ["base", "overlays/small"])
+def test_the_cache_leaves_room_in_the_store(place: str) -> None:
+    settings = farm_settings(place)
+    limit = Settings.model_fields["cache_limit_bytes"].default
+    limit = int(settings.get("TTSFARM_CACHE_LIMIT_BYTES", limit))
+    (minio,) = (one for one in of_kind(place, "StatefulSet") if one["metadata"]["name"] == "minio")
+    claim = minio["spec"]["volumeClaimTemplates"][0]["spec"]["resources"]["requests"]["storage"]
+    assert limit * 2 < int(claim.removesuffix("Gi")) * 2**30
 
 
 def test_production_has_no_store_of_its_own_and_a_model() -> None:
