@@ -1,6 +1,7 @@
 """The files under deploy/ agree with one another and with what is said of them."""
 
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,23 @@ def test_the_monitoring_is_for_this_machine_alone() -> None:
     watching = [one for one in SERVICES.values() if one.get("profiles") == ["monitoring"]]
     assert len(watching) == 2
     assert all(port.startswith("127.0.0.1:") for one in watching for port in one["ports"])
+
+
+def test_the_secrets_for_a_cluster_are_made_as_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs/kubernetes.md").read_text("utf-8")
+    (folders,) = re.findall(r"mkdir -p (.+)", page)
+    for folder in folders.split():
+        (tmp_path / folder).mkdir(parents=True)
+    command = ["sh", str(ROOT / "deploy/secrets.sh"), "secrets"]
+    subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    given = re.findall(r"create secret generic \S+ --from-file=(?:\w+=)?(\S+)", page)
+    assert len(given) == 4
+    assert all((tmp_path / one).exists() for one in given)
+
+
+def test_what_holds_secrets_is_never_committed() -> None:
+    ignored = (ROOT / ".gitignore").read_text("utf-8").split()
+    assert {"/.env", "/farm.env", "/secrets/"} <= set(ignored)
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)
