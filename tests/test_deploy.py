@@ -58,6 +58,17 @@ def test_what_takes_audio_and_bodies_lies_on_a_disk() -> None:
     assert "proxy_request_buffering off;" in batches
 
 
+def test_prometheus_finds_every_kind_of_worker() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
+    (names,) = (
+        found["names"]
+        for job in config["scrape_configs"]
+        for found in job["dns_sd_configs"]
+        if job["job_name"] == "ttsfarm-worker"
+    )
+    assert set(names) == {name for name in SERVICES if name.startswith("worker")}
+
+
 def test_the_monitoring_is_for_this_machine_alone() -> None:
     watching = [one for one in SERVICES.values() if one.get("profiles") == ["monitoring"]]
     assert len(watching) == 2

@@ -232,6 +232,8 @@ def test_prometheus_alone_reads_the_metrics(place: str) -> None:
     (ingress,) = of_kind(place, "Ingress")
     rules = ingress["spec"]["rules"]
     assert led_to("/v1/jobs", rules[0]) == "api"
+    largest = ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/proxy-body-size"]
+    assert int(largest.removesuffix("m")) * 2**20 > Settings.model_fields["max_batch_bytes"].default
     assert {led_to("/metrics", rule) for rule in rules} <= {"nobody", "minio"}
 
 
