@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from functools import cache
@@ -12,6 +13,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from api.server import GRACE_S
 from shared.settings import Settings
 from tests.conftest import part
 from worker.hub import parse_ref
@@ -136,6 +138,12 @@ def test_what_runs_for_long_is_probed_and_survives_a_drain(place: str) -> None:
             continue
         assert "readinessProbe" in template["spec"]["containers"][0], name
         assert name_of(template) in budgets, name
+    one_at_a_time = {
+        one["metadata"]["name"]
+        for one in of_kind(place, "PodDisruptionBudget")
+        if one["spec"].get("maxUnavailable") == 1
+    }
+    assert one_at_a_time == {"api", "worker", "courier"}
 
 
 @pytest.mark.parametrize("place", PLACES)
@@ -211,6 +219,32 @@ def test_workers_scale_by_lanes_that_workers_serve_and_only_by_figures(tmp_path:
     command = [part("promtool", shutil.which("promtool")), "test", "rules", str(file)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_the_api_has_time_to_end_and_knows_its_proxy(place: str) -> None:
+    spec = dict(pods(place))["api"]["spec"]
+    (before,) = spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][1:]
+    assert spec["terminationGracePeriodSeconds"] > int(before) + GRACE_S
+    assert farm_settings(place)["TTSFARM_TRUSTED_PROXIES"] == "1"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_redis_is_set_as_in_compose(place: str) -> None:
+    args = dict(pods(place))["redis"]["spec"]["containers"][0]["args"]
+    given = dict(zip(args[2::2], args[3::2], strict=True))
+    for line in (DEPLOY / "redis.conf").read_text("utf-8").splitlines():
+        name, _, value = line.partition(" ")
+        if name not in ("#", "include"):
+            assert given[f"--{name}"] == value.strip('"'), name
+
+
+def test_the_policy_for_an_issuer_is_one() -> None:
+    text = (K8S / "base/network.yaml").read_text("utf-8")
+    block = text.split("reads the issuer's keys.\n")[1].split("---")[0]
+    policy = yaml.safe_load(re.sub("^# ", "", block, flags=re.MULTILINE))
+    kubernetes_validate.validate(policy, VERSIONS[0], strict=True)
+    assert policy["spec"]["egress"] == [{"ports": [{"port": 443}]}]
 
 
 def led_to(path: str, rule: Manifest) -> str:
