@@ -30,7 +30,7 @@ LABEL org.opencontainers.image.title="ttsfarm API" \
 # A volume that is empty takes over who owns its place: the set-up job writes these as nobody special.
 RUN groupadd --gid 10001 ttsfarm \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin ttsfarm \
- && install -d -o 10001 -g 10001 /secrets/redis /secrets/farm /secrets/store /secrets/grafana
+ && install -d -o 10001 -g 10001 /scratch /secrets/redis /secrets/farm /secrets/store /secrets/grafana
 COPY --from=build /opt/ttsfarm /opt/ttsfarm
 # What it is made of, as CycloneDX.
 COPY deploy/sbom/api.cdx.json /usr/share/ttsfarm/sbom.cdx.json

@@ -44,7 +44,9 @@ class Settings(BaseSettings):
     )
     s3_endpoint: str = Field(default="127.0.0.1:9000", description="S3 host and port")
     s3_public_endpoint: str | None = Field(
-        default=None, description="S3 host and port as clients reach it, for presigned links"
+        default=None,
+        description="S3 host and port as clients reach it, for presigned links; with `https://` "
+        "where TLS stands before it",
     )
     s3_access_key: SecretStr = Field(default=SecretStr("minioadmin"), description="S3 access key")
     s3_secret_key: SecretStr = Field(default=SecretStr("minioadmin"), description="S3 secret key")
@@ -80,7 +82,9 @@ class Settings(BaseSettings):
         "16 kB",
     )
     public_url: str | None = Field(
-        default=None, description="The farm's address as clients reach it, for links"
+        default=None,
+        description="The farm's address as clients reach it, for links; with `https://` where TLS "
+        "stands before it",
     )
     default_voice: str = Field(
         default="espeak-zh",

@@ -1,9 +1,12 @@
 """The files under deploy/ agree with one another and with what is said of them."""
 
 import re
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 COMPOSE = (ROOT / "docker-compose.yml").read_text("utf-8")
@@ -12,6 +15,9 @@ DOCKERFILES = sorted((ROOT / "deploy").glob("*.Dockerfile"))
 LOCKS = ("build", "api", "worker", "sambert", "torch-cpu", "torch-cuda")
 VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)(?::-([^}]*))?\}")
 PINNED = re.compile(r"^([a-z0-9.-]+)==(\S+)", re.MULTILINE)
+
+
+SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(COMPOSE)["services"]
 
 
 def variables() -> dict[str, set[str]]:
@@ -38,6 +44,52 @@ def test_every_variable_of_the_example_has_a_word_before_it() -> None:
         if re.match(r"[A-Z0-9_]+=", line):
             assert before.strip("# -"), line
         before = line or ""
+
+
+def test_what_takes_audio_and_bodies_lies_on_a_disk() -> None:
+    assert SERVICES["api"]["environment"]["TMPDIR"] == "/scratch"
+    for service in ("api", "worker", "worker-sambert", "worker-gpu"):
+        assert "scratch:/scratch" in SERVICES[service]["volumes"], service
+    for image in ("api", "worker"):
+        text = (ROOT / f"deploy/{image}.Dockerfile").read_text("utf-8")
+        assert re.search(r"install -d -o 10001 -g 10001 .*/scratch", text), image
+    nginx = (ROOT / "deploy/nginx/farm.conf.template").read_text("utf-8")
+    (batches,) = re.findall(r"location /v1/batches \{(.*?)\n  \}", nginx, re.DOTALL)
+    assert "proxy_request_buffering off;" in batches
+
+
+def test_prometheus_finds_every_kind_of_worker() -> None:
+    config = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
+    (names,) = (
+        found["names"]
+        for job in config["scrape_configs"]
+        for found in job["dns_sd_configs"]
+        if job["job_name"] == "ttsfarm-worker"
+    )
+    assert set(names) == {name for name in SERVICES if name.startswith("worker")}
+
+
+def test_the_monitoring_is_for_this_machine_alone() -> None:
+    watching = [one for one in SERVICES.values() if one.get("profiles") == ["monitoring"]]
+    assert len(watching) == 2
+    assert all(port.startswith("127.0.0.1:") for one in watching for port in one["ports"])
+
+
+def test_the_secrets_for_a_cluster_are_made_as_the_page_says(tmp_path: Path) -> None:
+    page = (ROOT / "docs/kubernetes.md").read_text("utf-8")
+    (folders,) = re.findall(r"mkdir -p (.+)", page)
+    for folder in folders.split():
+        (tmp_path / folder).mkdir(parents=True)
+    command = ["sh", str(ROOT / "deploy/secrets.sh"), "secrets"]
+    subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    given = re.findall(r"create secret generic \S+ --from-file=(?:\w+=)?(\S+)", page)
+    assert len(given) == 4
+    assert all((tmp_path / one).exists() for one in given)
+
+
+def test_what_holds_secrets_is_never_committed() -> None:
+    ignored = (ROOT / ".gitignore").read_text("utf-8").split()
+    assert {"/.env", "/farm.env", "/secrets/"} <= set(ignored)
 
 
 @pytest.mark.parametrize("file", DOCKERFILES, ids=lambda file: file.name)

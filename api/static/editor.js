@@ -173,12 +173,23 @@ export function drawEditor() {
   update();
 }
 
+// The first arrow key would choose the first entry of a closed menu: it opens the menu instead.
+function openByKeys(select) {
+  if (!("showPicker" in select) || !CSS.supports("selector(:open)")) return;
+  select.addEventListener("keydown", (event) => {
+    if (!/^(Arrow|Page|Home$|End$)/.test(event.key) || select.matches(":open")) return;
+    event.preventDefault();
+    select.showPicker();
+  });
+}
+
 export function startEditor() {
   box.addEventListener("input", () => {
     touched = true;
     update();
   });
   for (const [id, mark] of [["mark-emotion", markEmotion], ["mark-pause", markPause]]) {
+    openByKeys($(id));
     $(id).addEventListener("change", () => {
       const { value } = $(id);
       $(id).value = "";

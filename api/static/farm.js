@@ -1,7 +1,7 @@
 // The page at /farm: how the farm stands, read again every two seconds.
 
 import { jobPath, read, send, startKeys } from "./api.js";
-import { clockTime, duration, t } from "./i18n.js";
+import { clockTime, duration, language, t } from "./i18n.js";
 import { $, clearFault, el, showFault, startFrame } from "./ui.js";
 
 const EVERY_MS = 2000;
@@ -14,6 +14,7 @@ let counts = []; // what the workers had made at each reading, of the last minut
 let outputs = [];
 let paused = false;
 let timer = 0;
+let told = null; // language and code of the fault that is shown
 const reasons = new Map(); // why a delivery died; asked for once
 
 const megabytes = (bytes) => `${Math.round(bytes / 1e6)} MB`;
@@ -125,13 +126,13 @@ async function askReasons(deliveries) {
 
 async function act(event, path, said) {
   event.target.disabled = true;
-  clearFault($("fault"));
+  clearFault($("act-fault"));
   try {
     await send(path, "POST");
     $("said").textContent = t(said);
     await refresh();
   } catch (fault) {
-    showFault($("fault"), fault);
+    showFault($("act-fault"), fault);
   } finally {
     event.target.disabled = false;
   }
@@ -229,17 +230,26 @@ async function refresh() {
   draw();
 }
 
+// Why nothing can be read, told once: a screen reader would say it again at every try.
+function tellOnce(fault) {
+  const code = fault && `${language()} ${fault.code}`;
+  if (code === told) return;
+  told = code;
+  const advice = fault?.code === "forbidden" ? "fault_forbidden_admin" : undefined;
+  if (fault) showFault($("fault"), fault, advice);
+  else clearFault($("fault"));
+}
+
 async function live() {
   clearTimeout(timer);
   if (!paused && !document.hidden) {
     try {
       await refresh();
       $("dot").className = "dot on";
-      clearFault($("fault"));
+      tellOnce(null);
     } catch (fault) {
       $("dot").className = "dot lost";
-      const advice = fault.code === "forbidden" ? "fault_forbidden_admin" : undefined;
-      if (!seen || fault.code) showFault($("fault"), fault, advice);
+      if (!seen || fault.code) tellOnce(fault);
       $("updated").textContent = t("live_lost");
       if (fault.code === "forbidden" || fault.code === "unauthorized") return; // asking again changes nothing
     }

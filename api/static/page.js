@@ -165,7 +165,8 @@ function drawJob() {
   const entry = history.find(job.id);
   const waiting = ["queued", "running"].includes(job.status);
   $("result-title").textContent = entry ? entry.text : job.id;
-  $("state").textContent = t(`state_${job.status}`);
+  const state = t(`state_${job.status}`);
+  if ($("state").textContent !== state) $("state").textContent = state; // a change is read aloud
   $("state").className = `state ${job.status}`;
   const line = statusLine().filter(Boolean).join(" · ");
   if ($("status").textContent !== line) $("status").textContent = line;

@@ -167,12 +167,33 @@ async function loadCaptions(job, mine) {
   if (!job.captions) return;
   const found = await (await call(jobPath(job.id, "/captions.json"))).json();
   if (now !== mine) return;
-  sentences = found.sentences.map((sentence) => ({ ...sentence, node: el("span", { class: "sentence", text: sentence.text }) }));
+  sentences = found.sentences.map((sentence, i) => ({
+    ...sentence,
+    node: el("span", { class: "sentence", role: "button", tabindex: i ? -1 : 0, text: sentence.text }),
+  }));
   for (const one of sentences) one.node.addEventListener("click", () => seekTo(one.start_ms / 1000));
   $("captions").replaceChildren(...sentences.map((one) => one.node));
   $("captions").scrollTop = 0;
   show($("captions"), sentences.length > 0);
   follow();
+}
+
+// One sentence is reached by Tab, the others from there by arrow keys; Enter seeks.
+function captionKey(event) {
+  const at = sentences.findIndex((one) => one.node === event.target);
+  if (at < 0) return;
+  const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key];
+  const next = sentences[at + step];
+  if (event.key === "Enter" || event.key === " ") {
+    seekTo(sentences[at].start_ms / 1000);
+  } else if (next) {
+    event.target.tabIndex = -1;
+    next.node.tabIndex = 0;
+    next.node.focus();
+  } else if (!step) {
+    return;
+  }
+  event.preventDefault();
 }
 
 // The last that has begun; -1 before the first.
@@ -259,6 +280,7 @@ export function startPlayer(told) {
     event.preventDefault(); // its own step is a hundredth of a second
     seekTo(Math.min(now.duration_s, Math.max(0, audio.currentTime + step_s)));
   });
+  $("captions").addEventListener("keydown", captionKey);
   audio.addEventListener("play", tick);
   for (const name of ["pause", "ended", "seeked", "durationchange"]) audio.addEventListener(name, draw);
   audio.addEventListener("error", () => {

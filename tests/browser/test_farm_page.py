@@ -65,6 +65,38 @@ def test_failures_are_told_with_their_reasons(farm: Farm, make_view: MakeView) -
     view.page.wait_for_selector(row, state="detached")
 
 
+def test_why_an_act_failed_stays_and_why_nothing_is_read_is_told_once(
+    farm: Farm, make_view: MakeView
+) -> None:
+    job = farm.submit("前面。[[refuse]]。", voice="fake")
+    assert farm.ended(job)["status"] == "failed"
+    view = make_view(farm)
+    view.open("farm")
+    view.page.wait_for_selector(f"#failures tr[data-key='{job}']")
+    view.page.route("**/retry", lambda route: route.abort())
+    view.page.click(f"#failures tr[data-key='{job}'] button")
+    view.page.wait_for_selector("#act-fault:has-text('can not be reached')")
+    for _ in range(2):
+        with view.page.expect_response("**/v1/queue"):
+            pass
+    assert view.page.is_visible("#act-fault")
+    view.page.evaluate(
+        """() => {
+          window.said = 0;
+          const fault = document.getElementById('fault');
+          new MutationObserver(() => { window.said += 1; }).observe(fault, {childList: true});
+        }"""
+    )
+    tries: list[str] = []
+    view.page.route("**/v1/queue", lambda route: (tries.append("queue"), route.abort()))
+    wait_until(lambda: view.page.evaluate("1") and len(tries) > 2, 60)
+    assert view.page.is_visible("#fault")
+    assert view.page.evaluate("window.said") == 1
+    view.page.unroute("**/v1/queue")
+    view.page.wait_for_selector("#fault", state="hidden")
+    farm.call("DELETE", f"/v1/jobs/{job}")
+
+
 def test_a_dead_delivery_is_sent_again(farm: Farm, make_view: MakeView, receiver: Receiver) -> None:
     delivery = dead_delivery(farm, receiver)
     view = make_view(farm)

@@ -301,6 +301,42 @@ def test_all_can_be_done_from_the_keyboard(farm: Farm, make_view: MakeView) -> N
     view.wait_for_state("succeeded")
 
 
+def test_a_menu_opens_at_an_arrow_key_and_every_entry_can_be_chosen(
+    farm: Farm, make_view: MakeView
+) -> None:
+    view = make_view(farm)
+    view.open()
+    view.page.fill("#text", "你好。")
+    view.page.focus("#mark-pause")
+    view.page.keyboard.press("ArrowDown")
+    assert view.page.input_value("#text") == "你好。"
+    for _ in range(3):
+        view.page.keyboard.press("ArrowDown")
+    view.page.keyboard.press("Enter")
+    view.until("document.getElementById('text').value.includes('1000ms')")
+
+
+def test_a_caption_is_reached_by_keyboard_and_states_alone_are_said(
+    farm: Farm, make_view: MakeView
+) -> None:
+    view = make_view(farm)
+    view.open()
+    view.speak(POEM)
+    view.wait_for_state("succeeded")
+    assert view.page.inner_text("#result [role=status]") == "Done"
+    view.page.wait_for_selector("#captions .sentence")
+    view.page.click("#play")
+    view.until("document.getElementById('audio').paused")
+    view.page.focus("#captions")
+    view.page.keyboard.press("Tab")
+    view.page.keyboard.press("ArrowRight")
+    view.page.keyboard.press("Enter")
+    view.until("document.querySelector('.sentence:last-child').classList.contains('spoken')")
+    assert view.page.evaluate(
+        "document.activeElement === document.querySelector('.sentence.spoken')"
+    )
+
+
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_nothing_stands_in_the_way_of_anybody(
     farm: Farm, make_view: MakeView, axe: str, width: int, scheme: str
