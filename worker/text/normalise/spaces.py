@@ -12,7 +12,7 @@ from worker.text import tables
 from worker.text.characters import HANZI
 
 # What a number at the head of a line may count; any other is the number of a heading.
-_HEAD: Final = re.compile(r"(?:^|\n) *[0-9]{1,2} (?![年月日号点个岁元万亿天人时分])")
+_HEAD: Final = re.compile(r"(?:^|\n) *[0-9]{1,2} (?![年月日号点个岁元万亿天人时分到至])")
 _COUNTS: Final = "年月日号点时分秒后强届版折层楼室章讲课集"
 
 
@@ -23,9 +23,13 @@ def _pattern() -> re.Pattern[str]:
     unit = f"(?!{words}){tables.any_of({*units, *_COUNTS})}"
     # A numeral on the left would become part of another number: 三 5.
     before = f"(?<=[{HANZI}] )(?<![〇零一二三四五六七八九十] )"
-    return re.compile(
-        rf" (?:(?<=第 )(?=[0-9])|{before}(?=[0-9][0-9.,]{{0,31}} ?{unit})|(?<=[0-9] )(?={unit}))"
+    spaces = (
+        "(?<=[第到至] )(?=[0-9])",
+        "(?<=[0-9] )(?=[到至] ?[0-9])",
+        rf"{before}(?=[0-9][0-9.,]{{0,31}} ?{unit})",
+        f"(?<=[0-9] )(?={unit})",
     )
+    return re.compile(f" (?:{'|'.join(spaces)})")
 
 
 def tighten(text: str) -> tuple[str, list[int]]:

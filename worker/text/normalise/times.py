@@ -5,7 +5,7 @@ from typing import Final
 
 from worker.text import tables
 from worker.text.normalise.numbers import cardinal, counted, decimal, digits
-from worker.text.normalise.rule import NO_LETTER, PERIOD, Rule, left, right, rule
+from worker.text.normalise.rule import NO_LETTER, PERIOD, Rule, left, near, right, rule
 
 _CLOCK: Final = r"([01]?[0-9]|2[0-4])[:：]([0-5][0-9])(?:[:：]([0-5][0-9])(?:\.[0-9]{1,3})?)?"
 _HALF: Final = r"(?: ?([AaPp])\.?[Mm]\.?" + NO_LETTER + ")?"
@@ -107,9 +107,10 @@ def _duration(hour: str, minute: str, second: str) -> str:
 def _stopwatch(match: re.Match[str]) -> str | None:
     """Minutes, seconds and their fraction, where something was run or swum: 800米1:40.91."""
     before = left(match, 20)
-    if before.endswith(tables.words("contexts.tsv", "ratio_before")) or not re.search(
-        "[米泳跑滑圈速程时绩录冠]", before
-    ):
+    # A zero in front, or the frame of a line of a song, is a clock's and no ratio's.
+    timed = match.group()[0] == "0" or near(match) in tuple("[<")
+    timed = timed or re.search("[米泳跑滑圈速程时绩录冠]", before) is not None
+    if not timed or before.endswith(tables.words("contexts.tsv", "ratio_before")):
         return None
     minutes, seconds, fraction = match.groups()
     return f"{counted(str(int(minutes)))}分{_two_digits(seconds)}秒{digits(fraction)}"
