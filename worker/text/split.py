@@ -125,6 +125,8 @@ def _ends(text: str, start: int, match: re.Match[str], quotes: list[tuple[int, i
         return _dot_ends(text, match.start(), match.end())
     if mark[0] in "…." and _mid_ellipsis(text, start, match):
         return False
+    if mark == "!" and _names_or_counts(text, match.start()):
+        return False
     if mark[0] in "；;" and count_syllables(text[start : match.start()]) < _MIN_BEFORE_SEMICOLON:
         return False
     return not _demoted(text, match, quotes)
@@ -133,8 +135,18 @@ def _ends(text: str, start: int, match: re.Match[str], quotes: list[tuple[int, i
 def _mid_ellipsis(text: str, start: int, match: re.Match[str]) -> bool:
     if set(match.group()) & set("。！？!?"):
         return False
+    if text[match.end() : match.end() + 1] in tuple("，、；：,+×="):
+        return True
     left = count_syllables(text[start : match.start()])
     return is_hanzi(text[match.end() : match.end() + 1]) and left < _MIN_BEFORE_ELLIPSIS
+
+
+def _names_or_counts(text: str, at: int) -> bool:
+    """Whether the mark at `at` belongs to a sum (5!=120) or to a name (Yahoo!)."""
+    if text[at + 1 : at + 2] == "=":
+        return True
+    word = _LATIN_END.search(text[max(0, at - 20) : at])
+    return word is not None and word.group() in tables.word_set("sentences.tsv", "with_mark")
 
 
 def _demoted(text: str, match: re.Match[str], quotes: list[tuple[int, int]]) -> bool:
@@ -142,6 +154,8 @@ def _demoted(text: str, match: re.Match[str], quotes: list[tuple[int, int]]) -> 
     span = _inside(quotes, match.start())
     if span is None:
         return False
+    if text[span[0]] == "《":
+        return True
     after = _MORE.match(text, match.end()).end()  # type: ignore[union-attr]  # matches anything
     if after <= span[1]:
         return True
@@ -160,7 +174,7 @@ def _quoted(text: str) -> list[tuple[int, int]]:
     """Outermost quotations and brackets, short ones: offsets of both marks. Unbalanced: none."""
     open_at: list[int] = []
     spans: list[tuple[int, int]] = []
-    for match in re.finditer(r"[“‘「『（(”’」』）)]", text):
+    for match in re.finditer(r"[“‘「『（(《”’」』）)》]", text):
         char = match.group()
         if char in PAIRS:
             while open_at and text[open_at[-1]] != PAIRS[char]:

@@ -35,6 +35,19 @@ def test_pieces_cover_the_text_without_gap(normaliser: Normaliser, written: str)
     assert "".join(text[p.start : p.end] for p in pieces) == text
 
 
+def test_a_space_beside_a_number_is_part_of_its_piece(normaliser: Normaliser) -> None:
+    text = "在 2008 年，有 2 人"
+    pieces = normaliser.pieces(text)
+    found = [(text[p.start : p.end], p.spoken) for p in pieces]
+    assert found == [
+        ("在", "在"),
+        (" 2008 ", "二零零八"),
+        ("年，有", "年，有"),
+        (" 2 ", "两"),
+        ("人", "人"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("number", "spoken"),
     [

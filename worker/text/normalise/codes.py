@@ -23,7 +23,7 @@ _COURT: Final = rf"[0-9][)）〕](?:最高法?|[{_PROVINCES}])"
 def rules() -> tuple[Rule, ...]:
     """The rules of this family, the most specific first."""
     return (
-        rule("plate", r"([A-Z])[· ]?([A-Z0-9]{5,6})(?![A-Za-z0-9])", _plate),
+        rule("plate", r"([A-Z])[· ]?([A-Z0-9]{5,6}|[A-Z0-9]{4}(?=[港澳]))(?![A-Za-z0-9])", _plate),
         rule("train", rf"([GDCZTKYLS])([0-9]{{1,4}}){_END}", _train),
         rule("flight", rf"([A-Z0-9][A-Z])([0-9]{{3,4}}){_END}", _flight),
         rule("standard", _STANDARD, _standard),
@@ -31,14 +31,19 @@ def rules() -> tuple[Rule, ...]:
         rule("stock", r"([0-9]{4,6})\.(SH|SZ|HK|BJ|SS)(?![A-Za-z0-9])", _stock),
         rule("identity", rf"{_IDENTITY}(?![0-9A-Za-z])", _filing),
         rule("named", _named_pattern(), _named),
+        rule("named_together", _together_pattern(), _filing),
         rule("slang", r"(?:996|66{2,5}|8{3,5}|23{2,5})(?![0-9.%a-zA-Z])", _slang),
         rule("http", r"(?<=HTTP) ?([1-5][0-9]{2})(?![0-9.])", _http),
         rule("isotope", rf"(?<=[{_isotopes()}])[-‐]?([0-9]{{2,3}}){_END}", _isotope),
         rule("case", r"[0-9]{1,6}(?=[民刑行执知财]|号)", _case),
         rule("filing", r"[0-9]{5,20}(?=号(?![线楼]))", _filing),
+        rule("share", r"(?<=[(（])(?:60[0135]|68[89]|00[0-3]|30[01])[0-9]{3}(?=[)）])", _filing),
+        rule("card", r"[0-9]{4}(?: [0-9]{4}){2,5}(?: [0-9]{1,4})?(?![0-9.])", _card),
         rule("code", r"[A-Za-z0-9]{2,40}(?:-[A-Za-z0-9]{1,20}){0,6}(?!\.[0-9])", _code),
         rule("room", rf"([0-9]{{3,4}}){_END}", _room),
+        rule("formation", r"[1-6](?:-?[1-6]){1,3}(?=阵型|联防|站位|阵容)", _formation),
         rule("doors", r"[0-9]{1,7}(?:-[0-9]{1,7}){2,5}(?![0-9/-])", _doors),
+        rule("door", r"[0-9]{1,4}-[0-9]{1,4}(?![0-9.-])", _door),
         rule("figure", r"(?<=[图表式例题])[0-9]{1,3}-[0-9]{1,3}(?![0-9/-])", _doors),
         rule("suffix", r"(?<=[0-9]号)-([0-9]{1,3})(?![0-9.号日楼])", _suffix),
         rule("port", r"[0-9]{3,5}(?= ?端口)", _filing),
@@ -66,6 +71,14 @@ def _named_pattern() -> str:
     either = "|".join(f"{re.escape(number)}(?= ?{rest})" for number, rest in pairs)
     # The look ahead spares most numbers the list.
     return f"(?=[0-9]{{1,4}}(?![0-9,.%:/年月日个万亿]))(?:{either})"
+
+
+def _together_pattern() -> str:
+    """Numbers that name, one listed with the other: 985、211."""
+    number = tables.any_of(tables.words("contexts.tsv", "named_together"))
+    sides = "|".join(f"(?<={n}[、和与或/])" for n in tables.words("contexts.tsv", "named_together"))
+    end = r"(?![0-9.%])"
+    return rf"(?<![0-9.]){number}{end}(?=[、和与或/]{number}{end})|(?:{sides}){number}{end}"
 
 
 def _named(match: re.Match[str]) -> str | None:
@@ -165,6 +178,12 @@ def _code(match: re.Match[str]) -> str | None:
     return " ".join(phone_digits(part) for part in code.split("-"))
 
 
+def _card(match: re.Match[str]) -> str | None:
+    """The number of a bank card in groups of four."""
+    keys = (*tables.words("contexts.tsv", "code_before"), "卡")
+    return phone_digits(match.group()) if left(match, 12).endswith(keys) else None
+
+
 def _room(match: re.Match[str]) -> str | None:
     after = right(match).startswith(tables.words("contexts.tsv", "room_after"))
     before = left(match).endswith(tables.words("contexts.tsv", "room_before"))
@@ -176,9 +195,23 @@ def _room(match: re.Match[str]) -> str | None:
     return phone_digits(match.group(1)) if after or before else None
 
 
+def _formation(match: re.Match[str]) -> str:
+    """How a team stands: 4-4-2阵型."""
+    return digits(match.group().replace("-", ""))
+
+
 def _doors(match: re.Match[str]) -> str:
     parts = match.group().split("-")
     return "杠".join(phone_digits(p) if len(p) > 2 else cardinal(p) for p in parts)
+
+
+def _door(match: re.Match[str]) -> str | None:
+    """A door after its building: 12栋3-502, A座12-3."""
+    ranged = tables.words("measures.tsv", "measure") + tables.words("measures.tsv", "ordinal")
+    inside = left(match).endswith(("号楼", "单元")) and re.search("[0-9]{3}$", match.group())
+    if near(match) not in tuple("栋幢座") and not inside:
+        return None
+    return None if right(match).startswith(ranged) else _doors(match)
 
 
 def _suffix(match: re.Match[str]) -> str:

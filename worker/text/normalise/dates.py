@@ -5,11 +5,13 @@ from typing import Final
 
 from worker.text import tables
 from worker.text.normalise.numbers import cardinal, digits, phone_digits
-from worker.text.normalise.rule import NO_DIGIT, Rule, has_chinese, left, near, right, rule
+from worker.text.normalise.rule import NO_DIGIT, Rule, left, near, right, rule
 
 _DAYS: Final = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _FULL: Final = r"([0-9]{4})[-/.]([0-9]{1,2})[-/.]([0-9]{1,2})"
 _DASH: Final = r"[~～—–-]{1,2}|至|到"
+_SALE_BEFORE: Final = re.compile("双(?:1[12]|十[一二])[、和与及/]$")
+_SALE_AFTER: Final = re.compile("[、和与及/]双(?:1[12]|十[一二])")
 _MONTHS: Final = {
     name: i
     for i, name in enumerate(
@@ -60,6 +62,12 @@ def rules() -> tuple[Rule, ...]:
             "month_days", rf"([0-9]{{1,2}})月([0-9]{{1,2}})({_DASH})([0-9]{{1,2}})(?=日|号)", _days
         ),
         rule("dotted_day", r"([1-9]|1[0-2])\.([0-3]?[0-9])(?=[号日](?![线楼]))", _dotted_day),
+        rule(
+            "dotted_days",
+            r"([1-9]|1[0-2])\.([0-3]?[0-9])[~～—–-]([1-9]|1[0-2])\.([0-3]?[0-9])(?![0-9.])",
+            _dotted_days,
+        ),
+        rule("title", r"(?<=《)[0-9]{4}(?=》)", _digits_of),
         rule("months", rf"([0-9]{{1,2}})({_DASH})([0-9]{{1,2}})(?=月)", _pair),
         rule("days", rf"([0-9]{{1,2}})({_DASH})([0-9]{{1,2}})(?=[日号](?!楼|线))", _pair),
         rule("month", r"(0?[1-9]|1[0-2])(?=月)", _plain),
@@ -151,9 +159,12 @@ def _is_year(match: re.Match[str], number: str) -> bool:
     after = match.string[match.end() : match.end() + 4]
     before = match.string[max(0, match.start() - 4) : match.start()]
     if before.endswith(("公元", "公元前", "西元", "西元前", "前")) and not before.endswith("以前"):
-        return True
+        return len(number) > 2 or not before.endswith(("元", "元前"))
     counts = before.endswith(tables.words("contexts.tsv", "quantity_before"))
     if len(number) == 4:
+        # 1500年历史 is how long, 1980年历史 when.
+        if after.startswith("年历史") and re.fullmatch("1[0-8].0|..00", number):
+            return False
         if number == "1000" or (
             number.endswith("00") and (counts or after[1:2] in ("前", "来", "的", "多", "间"))
         ):
@@ -206,8 +217,8 @@ def _digits_of(match: re.Match[str]) -> str:
     return digits(match.group())
 
 
-def _decade_s(match: re.Match[str]) -> str | None:
-    return f"{digits(match.group(1))}年代" if has_chinese(match.string) else None
+def _decade_s(match: re.Match[str]) -> str:
+    return f"{digits(match.group(1))}年代"
 
 
 def _pair(match: re.Match[str]) -> str | None:
@@ -231,6 +242,16 @@ def _dotted_day(match: re.Match[str]) -> str | None:
     if not 1 <= int(day) <= _DAYS[int(month) - 1]:
         return None
     return f"{cardinal(month)}月{cardinal(str(int(day)))}"
+
+
+def _dotted_days(match: re.Match[str]) -> str | None:
+    if not right(match).startswith(tables.words("contexts.tsv", "dotted_range_after")):
+        return None
+    numbers = [int(number) for number in match.groups()]
+    if any(not 1 <= day <= _DAYS[month - 1] for month, day in (numbers[:2], numbers[2:])):
+        return None
+    first, first_day, last, last_day = (cardinal(str(number)) for number in numbers)
+    return f"{first}月{first_day}日到{last}月{last_day}日"
 
 
 def _plain(match: re.Match[str]) -> str:
@@ -266,7 +287,9 @@ def _festival(match: re.Match[str]) -> str | None:
 
 def _sale(match: re.Match[str]) -> str | None:
     after = right(match, 10).lstrip('”"’」')
-    if after.startswith(tables.words("contexts.tsv", "festival_after")):
+    quoted = near(match) in tuple("“‘「") and right(match)[:1] in tuple("”’」")
+    beside = _SALE_BEFORE.search(left(match)) or _SALE_AFTER.match(right(match))
+    if quoted or beside or after.startswith(tables.words("contexts.tsv", "festival_after")):
         return phone_digits(match.group())
     return None
 

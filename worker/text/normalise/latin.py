@@ -95,8 +95,9 @@ def _roman(match: re.Match[str]) -> str | None:
         return None
     if near(match) == "第" or right(match).startswith(_ROMAN_AFTER):
         return cardinal(str(value))
-    # 路易XVI; XXX is a blank to fill in.
-    long = len(match.group()) > 2 and set(match.group()) != {"X"}
+    # 路易XVI, 三体II：黑暗森林; XXX is a blank to fill in.
+    titled = right(match, 1) in ("：", "》", "·") and len(match.group()) > 1
+    long = (len(match.group()) > 2 or titled) and set(match.group()) != {"X"}
     return cardinal(str(value)) if long and is_hanzi(near(match)) else None
 
 

@@ -4,8 +4,8 @@ import re
 from typing import Final
 
 from worker.text import tables
-from worker.text.normalise.numbers import cardinal, decimal, signed
-from worker.text.normalise.rule import NUMBER, Rule, left, near, rule
+from worker.text.normalise.numbers import cardinal, counted, decimal, signed
+from worker.text.normalise.rule import NUMBER, Rule, left, near, right, rule
 
 _SUPERSCRIPT: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _OPERATORS: Final = {
@@ -34,6 +34,7 @@ def rules() -> tuple[Rule, ...]:
         rule("tends", r" ?→ ?(?=[-+]?[∞0-9])", _tends),
         rule("operator", r" ?[+−*×÷/-] ?", _operator),
         rule("minus", rf"([-−])({NUMBER})", _minus),
+        rule("minus_letter", r"[-−](?=[A-Za-z](?![A-Za-z]))", _minus_letter),
         rule("plus_minus", rf"±({NUMBER})", _plus_minus),
     )
 
@@ -48,7 +49,9 @@ def _base(base: str) -> str:
     return base if base.isalpha() or base in ")）" else decimal(base)
 
 
-def _scientific(match: re.Match[str]) -> str:
+def _scientific(match: re.Match[str]) -> str | None:
+    if near(match).isascii() and near(match).isalpha():
+        return None
     number, exponent = match.groups()
     return f"{signed(number)}乘十的{_exponent(exponent.lstrip('+'))}次方"
 
@@ -133,9 +136,18 @@ def _minus(match: re.Match[str]) -> str | None:
     if re.match(r"[\u4e00-\u9fff）)]", before) and not floor and not _negative_context(match):
         # 歼-20, 东风-41: the dash joins a name and its number.
         joined = left(match).endswith(tables.words("contexts.tsv", "joined_before"))
-        return f"{'' if joined else ' '}{decimal(match.group(2))}"
-    cold = match.string.startswith("度", match.end())
-    return ("零下" if cold else "负") + decimal(match.group(2))
+        if joined or not re.match("[百千]?[万亿元]", right(match)):
+            return f"{'' if joined else ' '}{decimal(match.group(2))}"
+    cold = match.string.startswith(("度", "摄氏度", "华氏度"), match.end())
+    said = counted if right(match)[:1] in tuple("人个元万亿") else decimal
+    return ("零下" if cold else "负") + said(match.group(2))
+
+
+def _minus_letter(match: re.Match[str]) -> str | None:
+    """The sign of a letter after a relation, or in the brackets of a function: x=-b, f(-x)."""
+    before = match.string[max(0, match.start() - 2) : match.start()].rstrip(" ")
+    signed = before[-1:] in tuple("=≈<>≤≥≠") or re.search(r"[A-Za-z]\($", before)
+    return "负" if signed else None
 
 
 def _negative_context(match: re.Match[str]) -> bool:
@@ -143,7 +155,7 @@ def _negative_context(match: re.Match[str]) -> bool:
     return (
         "." in match.group()
         or left(match, 9) != match.string[max(0, match.start() - 9) : match.start()]
-        or near(match) in tables.words("contexts.tsv", "value_before")
+        or left(match).endswith(tables.words("contexts.tsv", "value_before"))
     )
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from worker.text import tables
 from worker.text.normalise.numbers import cardinal, counted, decimal, digits, ordinal
-from worker.text.normalise.rule import INTEGER, NUMBER, Rule, left, near, right, rule
+from worker.text.normalise.rule import INTEGER, NUMBER, Rule, calculates, left, near, right, rule
 
 
 def rules() -> tuple[Rule, ...]:
@@ -35,6 +35,7 @@ def rules() -> tuple[Rule, ...]:
         rule("scaled", rf"({unit})(?:/({per})(?![A-Za-z]))?", _scaled),
         rule("more_than", rf"({INTEGER})\+(?={measure})", _more_than),
         rule("house", r"([0-9]{1,4})#(?=楼|栋|幢|机|线|门|车|炉|汽油|柴油|油|泊位)", _house),
+        rule("building", r"([0-9]{1,4})(?=[栋幢座][0-9]{1,4}(?:单元|室|号|-[0-9]))", _building),
         rule("rooms", r"([0-9])(?=室[0-9一二两三四][厅卫])", lambda m: counted(m.group(1))),
         rule("hundredths", r"(?<=[米秒])([0-9]{2})(?![0-9.])", _hundredths),
         rule("ordinal", rf"([0-9]{{1,4}})(?={named}(?![位]))", _ordinal),
@@ -86,6 +87,8 @@ def refuses(match: re.Match[str], unit: str, number: str, *, spaced: bool) -> bo
         return True
     if unit == "K":
         return True
+    if unit == "A" and (right(match).startswith("电") or near(match, 2) == "V/"):
+        return False
     if unit in ("A", "N", "F", "J") and "." not in number:
         return not left(match).endswith(
             ("V", "电流", "为", "约", "达", "力", "电容", "能量", "是", "=")
@@ -97,7 +100,7 @@ def _unit_range(match: re.Match[str]) -> str | None:
     sign, first, middle, inner, last, unit, per = match.groups()
     if near(match).isascii() and near(match).isalnum():
         return None
-    if refuses(match, unit, last, spaced=False):
+    if refuses(match, unit, last, spaced=False) or calculates(match):
         return None
     low = quantity(sign, first, unit, None)
     name = "" if unit == "k" else spoken_unit(unit)
@@ -168,6 +171,10 @@ def _hundredths(match: re.Match[str]) -> str | None:
 
 def _house(match: re.Match[str]) -> str:
     return f"{cardinal(match.group(1))}号"
+
+
+def _building(match: re.Match[str]) -> str:
+    return cardinal(match.group(1))
 
 
 def _ordinal(match: re.Match[str]) -> str | None:

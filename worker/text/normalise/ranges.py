@@ -6,15 +6,18 @@ from typing import Final
 from worker.text import tables
 from worker.text.characters import HANZI
 from worker.text.normalise.numbers import cardinal, counted, decimal, digits, ordinal
-from worker.text.normalise.rule import NUMBER, Rule, has_chinese, left, near, right, rule
+from worker.text.normalise.rule import NUMBER, PERIOD, Rule, has_chinese, left, near, right, rule
 
 _SCORE: Final = r"[0-9]{1,3}[-–—][0-9]{1,3}"
 _SEP: Final = r" ?[~～—–-]{1,2} ?"
 # Measure words that number rather than count: 2～3级.
 _ORDERED: Final = ("级", "等", "期", "线", "环", "号", "楼")
 _ATTACHED: Final = tuple("0123456789.-/+=×")
+# A hyphen before a digit is a minus after these, unless they count: 得分-3, but 3分-5分.
+_UNCOUNTED: Final = re.compile("(?<![0-9一二三四五六七八九十百千万几半])[时点分秒度岁个人米斤克]$")
+_SUM: Final = re.compile("[0-9.]{1,16}[^0-9=]{0,3}=")
 _LEFT_OF_TILDE: Final = re.compile(
-    "[一二三四五六日天月号年时点分秒度岁楼级代季万亿千百个人岁米斤克%％元℃]$"
+    "[一二三四五六日天月号年时点分秒度岁楼级代纪季万亿千百个人岁米斤克%％元℃]$"
 )
 
 
@@ -39,6 +42,10 @@ def rules() -> tuple[Rule, ...]:
         rule("numbers", rf"({NUMBER}){_SEP}({NUMBER})(?![0-9.-])", _plain),
         rule("or", rf"([1-9]?[1-9])、([1-9])(?={unit})", _or),
         rule("letters", r"([A-Z])[~～—–-]([A-Z])(?![A-Za-z0-9-])", _letters),
+        rule("quarters", r"(?<=[QH][1-4])[~～—–-](?=[QH][1-4](?![0-9]))", lambda _: "到"),
+        rule(
+            "next_day", r"(?<=[:：][0-5][0-9]) ?[~～—–-]{1,2} ?(?=次日|翌日|第二天)", lambda _: "到"
+        ),
         rule("between", rf"[~～—–-]{{1,2}}(?=[周第{HANZI}0-9])", _between),
     )
 
@@ -72,6 +79,8 @@ def _with_unit(match: re.Match[str]) -> str | None:
     low, high = _ends(match, first, last)
     if not unit and right(match).startswith(tables.words("contexts.tsv", "score_after")):
         return f"{decimal(first)}比{decimal(last)}"
+    if not unit and left(match).endswith("满") and "-" in match.group():
+        return f"{decimal(first)}减{decimal(last)}"
     if unit:
         low = counted(first) if unit in tables.words("measures.tsv", "measure") else low
     if right(match).startswith("年") and len(last) == 4 and len(first) == 4:
@@ -111,8 +120,10 @@ def _plain(match: re.Match[str]) -> str | None:
 
 def _is_score(match: re.Match[str]) -> bool:
     before = left(match)
-    return before.endswith(tables.words("contexts.tsv", "score_before")) or right(match).startswith(
-        tables.words("contexts.tsv", "score_after")
+    return (
+        PERIOD.search(before) is not None
+        or before.endswith(tables.words("contexts.tsv", "score_before"))
+        or right(match).startswith(tables.words("contexts.tsv", "score_after"))
     )
 
 
@@ -143,5 +154,9 @@ def _between(match: re.Match[str]) -> str | None:
     if match.group()[0] == "—" and len(match.group()) == 2:
         return None
     after = match.string[match.end() : match.end() + 1]
+    if match.group() == "-" and (
+        (after.isdigit() and _UNCOUNTED.search(before)) or _SUM.match(match.string, match.end())
+    ):
+        return None
     opens = re.match(r"[前周星第上下凌早晚今明次一二三四五六七八九十0-9]", after)
     return "到" if opens else None

@@ -3,7 +3,7 @@
 import re
 
 from worker.text.normalise.numbers import cardinal, decimal
-from worker.text.normalise.rule import NUMBER, Rule, left, near, rule
+from worker.text.normalise.rule import NUMBER, Rule, calculates, left, near, rule
 
 _OF = {"%": "百分之", "‰": "千分之", "‱": "万分之"}
 _VULGAR = {
@@ -40,7 +40,8 @@ def percent(sign: str, number: str, mark: str) -> str:
 
 def _percent(match: re.Match[str]) -> str | None:
     sign, number, mark = match.groups()
-    if sign and near(match).isalnum() and near(match).isascii():
+    before = near(match)
+    if sign and ((before.isalnum() and before.isascii()) or before in tuple("%‰‱")):
         return None
     return percent(sign, number, mark)
 
@@ -51,7 +52,9 @@ def _old_percent(match: re.Match[str]) -> str:
     return percent("", f"{whole}.{fraction}", mark)
 
 
-def _range(match: re.Match[str]) -> str:
+def _range(match: re.Match[str]) -> str | None:
+    if calculates(match):
+        return None
     minus, first, first_mark, inner, last, mark = match.groups()
     return f"{percent(minus, first, first_mark or mark)}到{percent(inner, last, mark)}"
 
@@ -80,6 +83,8 @@ def _fraction(match: re.Match[str]) -> str | None:
         return f"{decimal(top)}比{decimal(bottom)}"
     if (top, bottom) in (("7", "24"), ("24", "7")) or bottom.strip("0.") == "":
         return f"{decimal(top)}{'乘' if bottom.strip('0.') else '斜杠'}{decimal(bottom)}"
+    if near(match) == "第" or ("." in top and near(match) != "="):
+        return f"{decimal(top)}斜杠{decimal(bottom)}"
     if re.match(" ?=", match.string[match.end() : match.end() + 2]):
         return f"{'负' if minus else ''}{decimal(top)}除以{decimal(bottom)}"
     return f"{'负' if minus else ''}{decimal(bottom)}分之{decimal(top)}"

@@ -8,6 +8,8 @@ from typing import Final
 # Bounded, so that no input makes a rule look further than this at one place.
 NUMBER: Final = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,6}(?![0-9])|[0-9]{1,32})(?:\.[0-9]{1,32})?"
 INTEGER: Final = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,6}(?![0-9])|[0-9]{1,32})"
+# The part of a match that a score belongs to, at the end of what stands before the score.
+PERIOD: Final = re.compile("(?:第[一二三四五六七八九十0-9]{1,3}|首|次|末|决胜)[局盘节]$")
 # Between the ends of a range.
 TO: Final = r"(?:[~～—–−-]{1,2}|至|到)"
 NOT_AFTER_NUMBER: Final = r"(?<![0-9.])"
@@ -46,6 +48,11 @@ def near(match: re.Match[str], n: int = 1) -> str:
 def right(match: re.Match[str], n: int = 8) -> str:
     """Up to `n` characters after the match, blanks before them left out."""
     return match.string[match.end() : match.end() + n].lstrip(" ")
+
+
+def calculates(match: re.Match[str]) -> bool:
+    """Whether a sum goes on after the match, so that a hyphen in it is a minus: 9%-3%=6%."""
+    return "-" in match.group() and re.match("[=≈×÷+*<>]", right(match)) is not None
 
 
 def has_chinese(text: str) -> bool:

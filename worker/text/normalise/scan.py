@@ -25,10 +25,13 @@ from worker.text.normalise import (
 )
 from worker.text.normalise.hant import Simplifier
 from worker.text.normalise.rule import Rule
+from worker.text.normalise.spaces import loosen, tighten
 
 # Punctuation that stays as it is, to become a pause later or nothing.
 MARKS: Final = "，。！？、；：“”‘’（）《》〈〉「」『』【】〔〕…—·,;:!?.()[]{}\"'‐–-~ \n"
 _PLAIN: Final = re.compile(f"[{HANZI}，。！？、；：“”‘’（）《》「」『』【】… \n]+")
+# A circle typed for 〇: 二○○九年.
+_CIRCLE: Final = re.compile("(?<=[〇○一二三四五六七八九])○(?=[〇○一二三四五六七八九年月日])")
 _FAMILIES: Final = (
     web, dates, times, phones, codes, versions, ratios, money, measures, ranges, maths, latin,
     cardinals, signs,
@@ -73,10 +76,21 @@ class Normaliser:
 
     def pieces(self, text: str) -> list[Piece]:
         """The pieces of a cleaned sentence, one after the other, covering all of it."""
-        found: list[Piece] = []
         rules = self._english if english.is_english(text) else self._rules
         # Same length, so offsets hold; contexts are simplified words.
-        text = self._simplifier.simplify(text)
+        text = self._simplifier.simplify(_CIRCLE.sub("〇", text))
+        tight, places = tighten(text)
+        if not places:
+            return self._scan(text, rules)
+        return [
+            piece._replace(
+                start=loosen(places, tight, piece.start), end=loosen(places, tight, piece.end)
+            )
+            for piece in self._scan(tight, rules)
+        ]
+
+    def _scan(self, text: str, rules: tuple[_Family, ...]) -> list[Piece]:
+        found: list[Piece] = []
         at = 0
         while at < len(text):
             plain = _PLAIN.match(text, at)

@@ -4,8 +4,8 @@ import re
 from typing import Final
 
 from worker.text import tables
-from worker.text.normalise.numbers import cardinal, counted, decimal
-from worker.text.normalise.rule import NO_LETTER, Rule, left, right, rule
+from worker.text.normalise.numbers import cardinal, counted, decimal, digits
+from worker.text.normalise.rule import NO_LETTER, PERIOD, Rule, left, near, right, rule
 
 _CLOCK: Final = r"([01]?[0-9]|2[0-4])[:：]([0-5][0-9])(?:[:：]([0-5][0-9])(?:\.[0-9]{1,3})?)?"
 _HALF: Final = r"(?: ?([AaPp])\.?[Mm]\.?" + NO_LETTER + ")?"
@@ -16,8 +16,9 @@ def rules() -> tuple[Rule, ...]:
     """The rules of this family, the most specific first."""
     clock = _CLOCK + _HALF
     return (
+        rule("stopwatch", r"([0-5]?[0-9])[:：]([0-5][0-9])\.([0-9]{1,3})(?![0-9.:：])", _stopwatch),
         rule("clock_range", rf"{clock} ?[~～—–-]{{1,2}} ?{clock}{_NO_MORE}", _range),
-        rule("clock", rf"{clock}{_NO_MORE}", _clock),
+        rule("clock", rf"{clock}{_NO_MORE}(?!\.[0-9])", _clock),
         rule("hour", r"(1[0-2]|0?[1-9]) ?([AaPp])\.?[Mm]" + NO_LETTER + r"\.?", _hour),
         rule("hms", r"([0-9]{1,3})h ?([0-9]{1,2})(?:min|m)(?: ?([0-9]{1,2})s)?" + NO_LETTER, _hms),
         rule("ms", r"([0-9]{1,3})(?:min|m) ?([0-9]{1,2})s" + NO_LETTER, _ms),
@@ -62,6 +63,9 @@ def _is_score(match: re.Match[str]) -> bool:
     after = re.sub("^(?:[、，,和] ?[0-9]{1,3}[:：][0-9]{1,3}){1,6}", "", right(match, 40))
     before = re.sub("(?:[0-9]{1,3}[:：][0-9]{1,3}[、，,和]){1,6}$", "", left(match, 40))
     before, after = before.rstrip(" ：:是为#"), after[:8].lstrip()
+    # A lesson begins at a time: 第一节8:00.
+    if PERIOD.search(before) and before[-1] != "节":
+        return True
     if before.endswith(tables.words("contexts.tsv", "ratio_before")):
         return True
     ends = (
@@ -81,7 +85,10 @@ def _clock(match: re.Match[str]) -> str | None:
         return None
     if int(hour) == 24 and int(minute) > 0:
         return None
-    if half is None and left(match).endswith(tables.words("contexts.tsv", "duration_before")):
+    timed = left(match).endswith(tables.words("contexts.tsv", "duration_before"))
+    if second and right(match).startswith(tables.words("contexts.tsv", "duration_after")):
+        timed = True
+    if half is None and timed:
         # 03:25 on a stopwatch is minutes and seconds.
         return _duration(hour, minute, second) if second else _duration("0", hour, minute)
     # A half of the day that the text has said already is not said again.
@@ -95,6 +102,18 @@ def _duration(hour: str, minute: str, second: str) -> str:
     minutes = _two_digits(minute) if int(hour) else cardinal(str(int(minute)))
     hours = f"{counted(str(int(hour)))}小时" if int(hour) else ""
     return f"{hours}{minutes}分{_two_digits(second)}秒"
+
+
+def _stopwatch(match: re.Match[str]) -> str | None:
+    """Minutes, seconds and their fraction, where something was run or swum: 800米1:40.91."""
+    before = left(match, 20)
+    # A zero in front, or the frame of a line of a song, is a clock's and no ratio's.
+    timed = match.group()[0] == "0" or near(match) in tuple("[<")
+    timed = timed or re.search("[米泳跑滑圈速程时绩录冠]", before) is not None
+    if not timed or before.endswith(tables.words("contexts.tsv", "ratio_before")):
+        return None
+    minutes, seconds, fraction = match.groups()
+    return f"{counted(str(int(minutes)))}分{_two_digits(seconds)}秒{digits(fraction)}"
 
 
 def _range(match: re.Match[str]) -> str:

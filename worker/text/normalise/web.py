@@ -31,7 +31,9 @@ def rules() -> tuple[Rule, ...]:
         rule("url", rf"(?i:{_SCHEME}){_URL_TAIL}", _url),
         rule("email", rf"[\w.+-]{{1,64}}@(?:{_LABEL}\.){{1,8}}[A-Za-z]{{2,24}}", _email),
         rule("www", rf"(?i:www)\.(?:{_LABEL}\.){{0,8}}{_LABEL}{_PATH}", _url),
-        rule("host", rf"{_HOST}{_PATH}", _url),
+        rule("host", rf"{_HOST}(?::[0-9]{{2,5}})?{_PATH}", _url),
+        rule("local", rf"localhost(?::[0-9]{{2,5}})?{_PATH}", _url),
+        rule("hardware", r"[0-9A-Fa-f]{2}(?:[:-][0-9A-Fa-f]{2}){5}(?![0-9A-Za-z:-])", _hardware),
         rule("drive", r"([A-Za-z]):\\([\w\-.\\]{0,500})", _drive),
         rule(
             "file",
@@ -65,6 +67,13 @@ def _url(match: re.Match[str]) -> str | None:
     if not bare:
         return None
     return spell(bare) + tail.translate(str.maketrans(",;:!?", "，；：！？", ".)'"))
+
+
+def _hardware(match: re.Match[str]) -> str | None:
+    """The address of a network card, two signs at a time."""
+    if near(match).isascii() and near(match).isalnum():
+        return None
+    return " ".join(digits(pair) for pair in re.split("[:-]", match.group()))
 
 
 def _email(match: re.Match[str]) -> str:
