@@ -190,7 +190,7 @@ def normalised() -> dict[str, str]:
     lines = [
         line.split(" => ")
         for line in NORMALISE.read_text(encoding="utf-8").splitlines()
-        if not line.startswith("# ")
+        if line and not line.startswith("# ")
     ]
     right = {
         name: sum(bare(say(clean(written).text)) == bare(spoken) for written, spoken in lines)
