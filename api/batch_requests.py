@@ -21,6 +21,7 @@ from api.requests import (
     describe,
     examine,
     metadata_faults,
+    no_such_field,
     raise_faults,
     retention_faults,
     webhook_faults,
@@ -134,6 +135,14 @@ def open_spool() -> SpooledTemporaryFile[str]:
     return SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, mode="w+", encoding="ascii")
 
 
+def check_count(n_inputs: int, max_inputs: int) -> None:
+    """Raises `BodyTooLarge` for more inputs than a batch may have."""
+    if n_inputs > max_inputs:
+        raise BodyTooLarge(
+            f"The batch has more than {max_inputs} inputs; send several.", limit=max_inputs
+        )
+
+
 def receive(
     pieces: Iterable[Piece], max_inputs: int, inputs: SpooledTemporaryFile[str]
 ) -> Received:
@@ -145,10 +154,7 @@ def receive(
             head = piece.values
             continue
         n_inputs = piece.number
-        if n_inputs > max_inputs:
-            raise BodyTooLarge(
-                f"The batch has more than {max_inputs} inputs; send several.", limit=max_inputs
-            )
+        check_count(n_inputs, max_inputs)
         digest.update(json.dumps([piece.value, piece.problem], sort_keys=True).encode())
         row = [piece.number, piece.line, piece.value, piece.problem]
         inputs.write(json.dumps(row) + "\n")
@@ -165,7 +171,7 @@ def parse_head(values: dict[str, Any], rules: Rules) -> BatchHeadBody:
     try:
         head = BatchHeadBody.model_validate(values)
     except ValidationError as error:
-        raise_faults([_head_fault(detail) for detail in error.errors()])
+        raise_faults(map(_head_fault, error.errors()))
         raise InvalidRequest from error
     own = head.model_dump()
     faults += metadata_faults(own)
@@ -186,7 +192,7 @@ def _head_fault(detail: Any) -> Fault:
     path = ".".join(str(part)[:80] for part in detail["loc"])
     expected = detail["msg"].replace("Input should be", "must be")
     if detail["type"] == "extra_forbidden":
-        expected = f"no such field; known are {', '.join(BatchBody.model_fields)}"
+        expected = no_such_field(BatchBody)
     return Fault(field=path, given=describe(path, detail["input"]), expected=expected)
 
 
