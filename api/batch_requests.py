@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from tempfile import SpooledTemporaryFile
 from typing import Any, Literal
 
@@ -167,24 +168,27 @@ def receive(
 
 def parse_head(values: dict[str, Any], rules: Rules) -> BatchHeadBody:
     """The batch's own fields; raises one error that names every fault, its defaults' too."""
-    faults: list[Fault] = []
     try:
         head = BatchHeadBody.model_validate(values)
     except ValidationError as error:
-        raise_faults(map(_head_fault, error.errors()))
+        raise_faults(map(_head_fault, error.errors(include_url=False)))
         raise InvalidRequest from error
     own = head.model_dump()
-    faults += metadata_faults(own)
-    faults += webhook_faults(own, rules)
-    faults += retention_faults(own, rules.settings)
     told = [_misplaced(name, NOT_IN_DEFAULTS) for name in head.defaults if name in NOT_IN_DEFAULTS]
     rest = {name: value for name, value in head.defaults.items() if name not in NOT_IN_DEFAULTS}
     told += examine({**rest, **SAMPLE}, rules)[1]
-    faults += [
+    in_defaults = [
         Fault(field=f"defaults.{f.field}", given=f.given, expected=f.expected, error=f.error)
         for f in told
     ]
-    raise_faults(faults)
+    raise_faults(
+        chain(
+            metadata_faults(own),
+            webhook_faults(own, rules),
+            retention_faults(own, rules.settings),
+            in_defaults,
+        )
+    )
     return head
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from itertools import islice
+from itertools import chain, islice
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
@@ -162,7 +162,7 @@ def parse_body(model: type[Body], raw: Mapping[str, Any]) -> Body:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise_faults(_fault_of(detail, model) for detail in error.errors())
+        raise_faults(_fault_of(detail, model) for detail in error.errors(include_url=False))
         raise InvalidRequest from error
 
 
@@ -277,17 +277,17 @@ def retention_faults(values: Mapping[str, Any], settings: Settings) -> Iterator[
         yield Fault(field="retention_s", given=str(kept_s), expected=expected)
 
 
-def _type_faults(raw: Mapping[str, Any]) -> tuple[JobBody | None, list[Fault], set[str]]:
+def _type_faults(raw: Mapping[str, Any]) -> tuple[JobBody | None, Iterator[Fault], set[str]]:
     """The body if its fields have the right form, else their faults and the fields at fault."""
     try:
-        return JobBody.model_validate(raw), [], set()
+        return JobBody.model_validate(raw), iter(()), set()
     except ValidationError as error:
-        details = error.errors()
+        details = error.errors(include_url=False)
     wrong = {str(detail["loc"][0]) for detail in details}
     # A lone surrogate is a text's fault that is reported with its position.
     contents = {"text", "ssml"}
-    told = [d for d in details if d["loc"][0] not in contents or d["type"] != "string_unicode"]
-    return None, [_fault_of(detail, JobBody) for detail in told], wrong - contents
+    told = (d for d in details if d["loc"][0] not in contents or d["type"] != "string_unicode")
+    return None, (_fault_of(detail, JobBody) for detail in told), wrong - contents
 
 
 def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
@@ -300,17 +300,21 @@ def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
 
 
 def examine(raw: dict[str, Any], rules: Rules) -> tuple[Asked | None, list[Fault]]:
-    """What `raw` asks for, or None, and everything that is wrong with it."""
-    body, faults, wrong = _type_faults(raw)
+    """What `raw` asks for, or None, and what is wrong with it, up to one fault more than told."""
+    body, found, wrong = _type_faults(raw)
     defaults = {name: field.default for name, field in JobBody.model_fields.items()}
     values = {name: raw.get(name, default) for name, default in defaults.items()}
     sound = {name: value for name, value in values.items() if name not in wrong}
-    faults += _content_faults(sound, rules.settings)
-    faults += _voice_faults(sound, rules)
-    faults += _rate_faults(sound)
-    faults += metadata_faults(sound)
-    faults += webhook_faults(sound, rules)
-    faults += retention_faults(sound, rules.settings)
+    found = chain(
+        found,
+        _content_faults(sound, rules.settings),
+        _voice_faults(sound, rules),
+        _rate_faults(sound),
+        metadata_faults(sound),
+        webhook_faults(sound, rules),
+        retention_faults(sound, rules.settings),
+    )
+    faults = list(islice(found, MOST_FAULTS + 1))
     return (_asked(raw, body, rules) if body and not faults else None), faults
 
 

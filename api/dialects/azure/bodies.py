@@ -175,7 +175,8 @@ def _body(raw: dict[str, Any]) -> SynthesisBody:
     try:
         return SynthesisBody.model_validate(raw)
     except ValidationError as error:
-        faults = {fault.field: fault for fault in map(_fault_of, error.errors())}
+        first = error.errors(include_url=False)[: 2 * MOST_FAULTS + 2]  # a field has two at most
+        faults = {fault.field: fault for fault in map(_fault_of, first)}
         later = (one for one in _input_faults(raw.get("inputs")) if one.field not in faults)
         raise_faults(chain(faults.values(), later))
         raise InvalidRequest from error
@@ -187,7 +188,7 @@ def _input_faults(inputs: object) -> Iterator[Fault]:
         try:
             SynthesisInput.model_validate(one)
         except ValidationError as error:
-            for detail in error.errors():
+            for detail in error.errors(include_url=False):
                 yield _fault_of({**detail, "loc": ("inputs", n, *detail["loc"])})
 
 

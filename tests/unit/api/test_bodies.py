@@ -46,8 +46,8 @@ def test_an_object_of_more_fields_than_any_has_is_refused(data: str) -> None:
     def fields(count: int) -> bytes:
         return (data % ", ".join(f'"f{n}": 1' for n in range(count))).encode()
 
-    assert parse_json(fields(200))
-    with pytest.raises(MalformedBody, match="has 100000 fields; give at most 200"):
+    assert parse_json(fields(10_000))
+    with pytest.raises(MalformedBody, match="has 100000 fields; give at most 10000"):
         parse_json(fields(100_000))
 
 
