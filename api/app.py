@@ -93,7 +93,7 @@ def open_farm(settings: Settings, stopping: Callable[[], bool]) -> Farm:
         stopping=stopping,
     )
     cache_store = CacheStore(scripts, settings)
-    recordings = Recordings(sources, settings.max_streams)
+    recordings = Recordings(sources, settings.max_streams, fair=settings.auth != "none")
     metrics = ApiMetrics(slots, lambda: recordings.listeners)
     metrics.registry.register(FarmCollector(presence, deliveries, cache_store))
     offer = partial(read_offer, presence, AliasStore(scripts))

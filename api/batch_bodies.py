@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, cast
 
 from flask import Request
 
-from api.bodies import STRICT
+from api.bodies import MOST_FIELDS, STRICT
 from shared.errors import MalformedBody, UnsupportedMediaType
 
 LINE_TYPES = frozenset(
@@ -135,6 +135,8 @@ class JsonReader:
                 yield from self._inputs()
             else:
                 head[name] = self._value()
+                if len(head) > MOST_FIELDS:
+                    raise MalformedBody(f"The batch has more than {MOST_FIELDS} fields.")
             more = self._goes_on("}")
         self._take("}", "the object should end here")
         if self._peek():

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from tempfile import SpooledTemporaryFile
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from api.requests import (
     describe,
     examine,
     metadata_faults,
+    no_such_field,
     raise_faults,
     retention_faults,
     webhook_faults,
@@ -135,6 +137,14 @@ def open_spool() -> SpooledTemporaryFile[str]:
     return SpooledTemporaryFile(max_size=IN_MEMORY_BYTES, mode="w+", encoding="ascii")
 
 
+def check_count(n_inputs: int, max_inputs: int) -> None:
+    """Raises `BodyTooLarge` for more inputs than a batch may have."""
+    if n_inputs > max_inputs:
+        raise BodyTooLarge(
+            f"The batch has more than {max_inputs} inputs; send several.", limit=max_inputs
+        )
+
+
 def receive(
     pieces: Iterable[Piece], max_inputs: int, inputs: SpooledTemporaryFile[str]
 ) -> Received:
@@ -146,10 +156,7 @@ def receive(
             head = piece.values
             continue
         n_inputs = piece.number
-        if n_inputs > max_inputs:
-            raise BodyTooLarge(
-                f"The batch has more than {max_inputs} inputs; send several.", limit=max_inputs
-            )
+        check_count(n_inputs, max_inputs)
         digest.update(json.dumps([piece.value, piece.problem], sort_keys=True).encode())
         row = [piece.number, piece.line, piece.value, piece.problem]
         inputs.write(json.dumps(row) + "\n")
@@ -162,24 +169,27 @@ def receive(
 
 def parse_head(values: dict[str, Any], rules: Rules) -> BatchHeadBody:
     """The batch's own fields; raises one error that names every fault, its defaults' too."""
-    faults: list[Fault] = []
     try:
         head = BatchHeadBody.model_validate(values)
     except ValidationError as error:
-        raise_faults([_head_fault(detail) for detail in error.errors()])
+        raise_faults(map(_head_fault, error.errors(include_url=False)))
         raise InvalidRequest from error
     own = head.model_dump()
-    faults += metadata_faults(own)
-    faults += webhook_faults(own, rules)
-    faults += retention_faults(own, rules.settings)
     told = [_misplaced(name, NOT_IN_DEFAULTS) for name in head.defaults if name in NOT_IN_DEFAULTS]
     rest = {name: value for name, value in head.defaults.items() if name not in NOT_IN_DEFAULTS}
     told += examine({**rest, **SAMPLE}, rules)[1]
-    faults += [
+    in_defaults = [
         Fault(field=f"defaults.{f.field}", given=f.given, expected=f.expected, error=f.error)
         for f in told
     ]
-    raise_faults(faults)
+    raise_faults(
+        chain(
+            metadata_faults(own),
+            webhook_faults(own, rules),
+            retention_faults(own, rules.settings),
+            in_defaults,
+        )
+    )
     return head
 
 
@@ -187,7 +197,7 @@ def _head_fault(detail: Any) -> Fault:
     path = ".".join(str(part)[:80] for part in detail["loc"])
     expected = detail["msg"].replace("Input should be", "must be")
     if detail["type"] == "extra_forbidden":
-        expected = f"no such field; known are {', '.join(BatchBody.model_fields)}"
+        expected = no_such_field(BatchBody)
     return Fault(field=path, given=describe(path, detail["input"]), expected=expected)
 
 

@@ -5,6 +5,7 @@ What the values must mean is left to `requests.py`.
 
 import json
 import re
+from collections import Counter
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
@@ -13,6 +14,7 @@ from flask import Request
 from shared.errors import MalformedBody, UnsupportedMediaType
 
 MAX_FORM_FIELDS = 100
+MOST_FIELDS = 10_000  # of one object, those it should not have among them
 DRAIN_BYTES = 64_000_000
 DRAIN_CHUNK_BYTES = 65_536
 REPLACEMENT = "\ufffd"
@@ -23,11 +25,13 @@ def _refuse_constant(name: str) -> NoReturn:
     raise MalformedBody(f"{name} is not JSON; give a number, or leave the field out.")
 
 
-def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _sound_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(pairs) > MOST_FIELDS:
+        raise MalformedBody(f"An object has {len(pairs)} fields; give at most {MOST_FIELDS}.")
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        repeated = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _ in pairs)
+        repeated = next(name for name, count in counts.items() if count > 1)
         raise MalformedBody(f"The field {repeated[:80]!r} stands twice; give it once.")
     if odd := [name for name in found if LONE_SURROGATE.search(name)]:
         raise MalformedBody(f"The field name {odd[0][:80]!r} holds a lone surrogate.")
@@ -57,7 +61,7 @@ def drain(request: Request) -> None:
         left -= len(chunk)
 
 
-STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeats)
+STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_sound_object)
 
 
 def parse_json(data: bytes) -> dict[str, Any]:

@@ -31,6 +31,7 @@ SLOWEST_BYTES_S = 16_000  # what a body must come at, on average, after its firs
 LINGER_S = 10.0  # for a caller to read its answer while it still sends
 LAST_S = 2.0  # the same, and for a next request, once the process is about to end
 MOST_HELD = 4  # bodies of the largest size, together
+SPARE_S = 1.0  # who was answered and asks for nothing for so long gives way first
 Act = Callable[["Connection", socket.socket], None]
 GO_ON = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -309,8 +310,13 @@ class Door(ThreadWorker):  # type: ignore[misc]  # gunicorn has no types
     # --- Bounds.
 
     def _make_room(self) -> None:
-        """Part with who has asked for nothing for longest, else with who has waited longest."""
-        waiting = [one for one in self._waiting if one.idle] or list(self._waiting)
+        """Part with who was answered and asks for nothing more, else with who waits longest.
+
+        A caller whose first request is on its way goes no sooner than one who sends it slowly.
+        """
+        by_s = time.monotonic() - SPARE_S
+        known = [one for one in self._waiting if one.idle and not one.fresh]
+        waiting = [one for one in known if one.since_s <= by_s] or self._waiting
         if waiting:
             self._drop(min(waiting, key=lambda one: one.since_s))
 

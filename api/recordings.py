@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
+from api.waiting import Places
 from shared.audio.tape import Tape
 from shared.errors import (
     FarmError,
@@ -184,20 +185,23 @@ class Recording:
 
 
 class Recordings:
-    """The recordings of this process; at most `limit` listeners at once."""
+    """The recordings of this process; at most `limit` listeners at once.
 
-    def __init__(self, sources: Sources, limit: int) -> None:
+    Tenants share these places as they share those of long polls, where `fair` is on.
+    """
+
+    def __init__(self, sources: Sources, limit: int, *, fair: bool = False) -> None:
         self._sources = sources
         self._limit = limit
+        self._places = Places(limit, fair=fair)
         self._lock = threading.Lock()
         self._running: dict[tuple[str, int], Recording] = {}
-        self._listeners = 0
         self._closed = False
 
     @property
     def listeners(self) -> int:
         """How many listen now."""
-        return self._listeners
+        return self._places.taken
 
     def join(self, job: Job, first: int) -> Recording:
         """The recording of a job from segment `first` on; `leave` it in any case.
@@ -210,24 +214,23 @@ class Recordings:
                 f"This API can not stream: install ttsfarm[stream] ({', '.join(missing)} missing)."
             )
         with self._lock:
-            if self._listeners >= self._limit:
+            if not self._places.take(job.tenant):
                 raise TooManyStreams(
-                    f"{self._limit} callers listen at once already; ask again, or take the "
-                    "finished audio.",
+                    "Too many callers listen at once already; ask again, or take the finished "
+                    "audio.",
                     retry_after_s=5,
                 )
             recording = self._running.get((job.id, first))
             if recording is None or recording.error:  # the job may have been retried since
                 recording = self._start(job, first)
             recording.listeners += 1
-            self._listeners += 1
             return recording
 
     def leave(self, recording: Recording) -> None:
         """One listener less."""
         with self._lock:
             recording.listeners -= 1
-            self._listeners -= 1
+            self._places.release(recording.job.tenant)
             recording.idle_since_s = monotonic()
 
     def close(self) -> None:

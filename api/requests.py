@@ -3,11 +3,13 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cache
+from itertools import chain, islice
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from api.voices import Found
@@ -57,7 +59,9 @@ class JobBody(BaseModel):
     )
     priority: Priority = "normal"
     webhook_url: str | None = Field(default=None, max_length=2000)
-    webhook_events: list[WebhookEvent] = Field(default=["completed"], min_length=1)
+    webhook_events: Annotated[list[WebhookEvent], FailFast()] = Field(
+        default=["completed"], min_length=1
+    )
     metadata: dict[str, str] = Field(
         default={}, description="Up to 16 pairs; names up to 64 characters, values up to 256"
     )
@@ -115,22 +119,30 @@ def describe(field: str, value: object) -> str:
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
-def raise_faults(faults: list[Fault]) -> None:
+def raise_faults(faults: Iterable[Fault]) -> None:
     """Raise the one fault's own error, or an `InvalidRequest` that lists the first of them.
 
-    Of all of them, a body of nothing but faults would get an answer many times its size.
+    Of all of them, a body of nothing but faults would get an answer many times its size; those
+    that are not told are not even made, where `faults` makes them one by one.
     """
-    if not faults:
+    found = list(islice(faults, MOST_FAULTS + 1))
+    if not found:
         return
-    if len(faults) == 1 and faults[0].error:
-        raise faults[0].error
-    told = faults[:MOST_FAULTS]
+    if len(found) == 1 and found[0].error:
+        raise found[0].error
+    told = found[:MOST_FAULTS]
     names = ", ".join(dict.fromkeys(fault.field for fault in told))
-    more = ", ..." if len(faults) > len(told) else ""
+    more = len(found) > len(told)
+    count = f"{'More than ' * more}{len(told)} fault{'s' * (len(told) > 1)}"
     raise InvalidRequest(
-        f"{len(faults)} fault{'s' * (len(faults) > 1)} in: {names}{more}.",
-        errors=[fault.view() for fault in told],
+        f"{count} in: {names}{', ...' * more}.", errors=[fault.view() for fault in told]
     )
+
+
+@cache
+def no_such_field(model: type[BaseModel]) -> str:
+    """What is expected instead of a field that `model` does not have."""
+    return f"no such field; known are {', '.join(model.model_fields)}"
 
 
 def _fault_of(detail: ErrorDetails, model: type[BaseModel]) -> Fault:
@@ -139,7 +151,7 @@ def _fault_of(detail: ErrorDetails, model: type[BaseModel]) -> Fault:
     if detail["type"] == "missing":
         return Fault(field=path, given="nothing", expected="must be given")
     if detail["type"] == "extra_forbidden":
-        expected = f"no such field; known are {', '.join(model.model_fields)}"
+        expected = no_such_field(model)
     else:
         expected = detail["msg"].replace("Input should be", "must be")
     return Fault(field=path, given=describe(field, detail["input"]), expected=expected)
@@ -150,7 +162,7 @@ def parse_body(model: type[Body], raw: Mapping[str, Any]) -> Body:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise_faults([_fault_of(detail, model) for detail in error.errors()])
+        raise_faults(_fault_of(detail, model) for detail in error.errors(include_url=False))
         raise InvalidRequest from error
 
 
@@ -265,17 +277,17 @@ def retention_faults(values: Mapping[str, Any], settings: Settings) -> Iterator[
         yield Fault(field="retention_s", given=str(kept_s), expected=expected)
 
 
-def _type_faults(raw: Mapping[str, Any]) -> tuple[JobBody | None, list[Fault], set[str]]:
+def _type_faults(raw: Mapping[str, Any]) -> tuple[JobBody | None, Iterator[Fault], set[str]]:
     """The body if its fields have the right form, else their faults and the fields at fault."""
     try:
-        return JobBody.model_validate(raw), [], set()
+        return JobBody.model_validate(raw), iter(()), set()
     except ValidationError as error:
-        details = error.errors()
+        details = error.errors(include_url=False)
     wrong = {str(detail["loc"][0]) for detail in details}
     # A lone surrogate is a text's fault that is reported with its position.
     contents = {"text", "ssml"}
-    told = [d for d in details if d["loc"][0] not in contents or d["type"] != "string_unicode"]
-    return None, [_fault_of(detail, JobBody) for detail in told], wrong - contents
+    told = (d for d in details if d["loc"][0] not in contents or d["type"] != "string_unicode")
+    return None, (_fault_of(detail, JobBody) for detail in told), wrong - contents
 
 
 def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
@@ -288,17 +300,21 @@ def parse_job(raw: dict[str, Any], rules: Rules) -> Asked:
 
 
 def examine(raw: dict[str, Any], rules: Rules) -> tuple[Asked | None, list[Fault]]:
-    """What `raw` asks for, or None, and everything that is wrong with it."""
-    body, faults, wrong = _type_faults(raw)
+    """What `raw` asks for, or None, and what is wrong with it, up to one fault more than told."""
+    body, found, wrong = _type_faults(raw)
     defaults = {name: field.default for name, field in JobBody.model_fields.items()}
     values = {name: raw.get(name, default) for name, default in defaults.items()}
     sound = {name: value for name, value in values.items() if name not in wrong}
-    faults += _content_faults(sound, rules.settings)
-    faults += _voice_faults(sound, rules)
-    faults += _rate_faults(sound)
-    faults += metadata_faults(sound)
-    faults += webhook_faults(sound, rules)
-    faults += retention_faults(sound, rules.settings)
+    found = chain(
+        found,
+        _content_faults(sound, rules.settings),
+        _voice_faults(sound, rules),
+        _rate_faults(sound),
+        metadata_faults(sound),
+        webhook_faults(sound, rules),
+        retention_faults(sound, rules.settings),
+    )
+    faults = list(islice(found, MOST_FAULTS + 1))
     return (_asked(raw, body, rules) if body and not faults else None), faults
 
 

@@ -1,6 +1,6 @@
 """Audio as an HTTP answer while its job is still rendered; past that, the same bytes as before."""
 
-from functools import partial
+from contextlib import ExitStack
 
 from flask import Response, request
 
@@ -27,23 +27,20 @@ def send_stream(farm: Farm, job: Job, first: int) -> Response:
         return _send_finished(farm, job)
     if request.method == "HEAD":
         return _described(Response(), job)
-    farm.slots.acquire(job.tenant)
-    recording: Recording | None = None
-    try:
+    with ExitStack() as ends:
+        farm.slots.acquire(job.tenant)
+        ends.callback(farm.slots.release, job.tenant)
         recording = farm.recordings.join(job, first)
+        ends.callback(farm.recordings.leave, recording)
         listener = _listener(farm, recording)
         if listener.begun():
-            response = _send_live(farm, listener)
-            recording = None  # the response leaves it
+            response = _send_live(listener)
+            response.call_on_close(ends.pop_all().close)
             return response
         if not recording.superseded:
             raise recording.error or Unavailable(
                 "There is no sound yet; ask again.", retry_after_s=1
             )
-    finally:
-        if recording is not None:
-            farm.recordings.leave(recording)
-            farm.slots.release(job.tenant)
     return _send_finished(farm, farm.jobs.job(job.tenant, job.id))
 
 
@@ -76,16 +73,13 @@ def _send_finished(farm: Farm, job: Job) -> Response:
     return _described(send_object(stream, download), job)
 
 
-def _send_live(farm: Farm, listener: Listener) -> Response:
-    recording = listener.recording
+def _send_live(listener: Listener) -> Response:
     start, last = _asked()
     end = None if last == ENDLESS else last + 1
-    response = _described(Response(listener.hear(start, end)), recording.job)
+    response = _described(Response(listener.hear(start, end)), listener.recording.job)
     if (start, last) != (0, ENDLESS):
         response.status_code = 206
         response.headers["Content-Range"] = f"bytes {start}-{last}/*"
-    response.call_on_close(partial(farm.recordings.leave, recording))
-    response.call_on_close(partial(farm.slots.release, recording.job.tenant))
     return response
 
 

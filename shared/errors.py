@@ -293,7 +293,7 @@ class ObjectStoreFull(Unavailable):
 
 
 class TooManyStreams(Unavailable):
-    """As many callers listen to running jobs as `TTSFARM_MAX_STREAMS` allows."""
+    """As many callers listen to running jobs as `TTSFARM_MAX_STREAMS` allows, or a tenant may."""
 
     code = "too_many_streams"
     title = "Too many callers listen at once"

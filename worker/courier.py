@@ -4,6 +4,7 @@ Everything together takes no longer than the time given; redirects are not follo
 """
 
 import io
+import logging
 import socket
 import ssl
 import time
@@ -23,6 +24,9 @@ from worker.addresses import Endpoint, resolve
 MAX_ANSWER_BYTES = 64 * 1024  # of the body
 MOST_BYTES = 512 * 1024  # of everything
 _GONE = 410
+_UNRESOLVED = "the host name was not resolved to an address the farm calls"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +68,7 @@ def attempt(
     status, error, retry_after_s = None, None, None
     try:
         target = check_url(url, guard)
-        endpoints = resolve(target, guard, clock.left_s())
+        endpoints = _resolve(target, guard, clock)
         status, retry_after_s = _post(target, endpoints, body, headers, clock, tls)
     except ForbiddenAddress as refused:
         error = refused.message
@@ -72,8 +76,8 @@ def attempt(
         error = f"no answer within {timeout_s:g} s"
     except ssl.SSLError as failed:
         error = f"TLS failed: {failed.reason or failed}"
-    except socket.gaierror as failed:
-        error = f"the host name was not resolved: {failed.strerror}"
+    except socket.gaierror:
+        error = _UNRESOLVED
     except OSError as failed:
         error = f"the connection failed: {failed.strerror or type(failed).__name__}"
     except _AnswerTooLong:
@@ -148,6 +152,18 @@ class _TimedSocket:
 
     def close(self) -> None:
         """Nothing: `http.client` closes before the answer's body is read; the caller closes."""
+
+
+def _resolve(target: Target, guard: AddressGuard, clock: Deadline) -> list[Endpoint]:
+    """The target's open addresses; a name without any is one that was not resolved.
+
+    What DNS said is logged alone: told, it would show callers the names of the farm's network.
+    """
+    try:
+        return resolve(target, guard, clock.left_s())
+    except (ForbiddenAddress, socket.gaierror) as failed:
+        log.warning("%s: %s", target.host, failed, extra={"action": "webhook"})
+        raise socket.gaierror from None
 
 
 def _post(

@@ -5,9 +5,9 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field
 
 from api.farm import Farm
 from api.requests import (
@@ -48,7 +48,9 @@ class PredictionBody(BaseModel):
 
     input: dict[str, Any] = Field(description="text or ssml, and what else POST /v1/jobs takes")
     webhook: str | None = Field(default=None, max_length=2000)
-    webhook_events_filter: list[Event] = Field(default=["output", "completed"], min_length=1)
+    webhook_events_filter: Annotated[list[Event], FailFast()] = Field(
+        default=["output", "completed"], min_length=1
+    )
     webhook_completed: str | None = Field(default=None, description="The older webhook")
     stream: bool | None = Field(default=None, description="Every prediction can be streamed")
 

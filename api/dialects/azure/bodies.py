@@ -5,13 +5,15 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, ValidationError
 from pydantic.alias_generators import to_camel
 from pydantic_core import ErrorDetails
 
 from api.batch_bodies import Head, Piece, RawInput
+from api.batch_requests import check_count
 from api.dialects.azure.names import FindVoice, remembered
 from api.dialects.azure.ssml import MAX_BYTES, MarkupFaultError, read_degree, translated
 from api.dialects.azure.values import (
@@ -96,7 +98,7 @@ class SynthesisBody(BaseModel):
     description: str | None = Field(default=None, max_length=2000)
     display_name: str | None = Field(default=None, max_length=2000, description="Has no effect")
     input_kind: Annotated[Literal["PlainText", "SSML"], BeforeValidator(_kind)]
-    inputs: list[SynthesisInput]
+    inputs: Annotated[list[SynthesisInput], FailFast()]
     synthesis_config: SynthesisConfig | None = None
     custom_voices: dict[str, str] | None = Field(default=None, description="Refused unless empty")
     properties: Annotated[SynthesisProperties, BeforeValidator(_given)] = SynthesisProperties()
@@ -146,9 +148,10 @@ def parse_definition(
     synthesis_id: str, raw: dict[str, Any], voices: VoiceDirectory, settings: Settings
 ) -> Definition:
     """The body as a batch; raises one error that names every fault of its form and markup."""
+    inputs = raw.get("inputs")
+    check_count(len(inputs) if isinstance(inputs, list) else 0, settings.max_batch_inputs)
     body = _body(raw)
-    faults = [*_refused(body, synthesis_id), *_content_faults(body)]
-    raise_faults(faults)
+    raise_faults(chain(_refused(body, synthesis_id), _content_faults(body)))
     find = remembered(voices)
     defaults = _defaults(body, find)
     texts = _joined(body, _texts(body, find))
@@ -156,13 +159,13 @@ def parse_definition(
     head = {"defaults": defaults, "retention_s": hours * HOUR_S}
     if body.properties.time_to_live_in_hours is None:
         head["retention_s"] = settings.retention_s
-    inputs = [
+    pieces = [
         RawInput(number=n, line=None, value={"name": f"{n:04d}", **one})
         for n, one in enumerate(texts, start=1)
     ]
     given = json.dumps([synthesis_id, raw], sort_keys=True)
     return Definition(
-        pieces=[Head(values=head), *inputs],
+        pieces=[Head(values=head), *pieces],
         kept=_kept(body, hours),
         fingerprint=hashlib.sha256(given.encode()).hexdigest(),
     )
@@ -172,9 +175,21 @@ def _body(raw: dict[str, Any]) -> SynthesisBody:
     try:
         return SynthesisBody.model_validate(raw)
     except ValidationError as error:
-        faults = {fault.field: fault for fault in map(_fault_of, error.errors())}
-        raise_faults(list(faults.values()))
+        first = error.errors(include_url=False)[: 2 * MOST_FAULTS + 2]  # a field has two at most
+        faults = {fault.field: fault for fault in map(_fault_of, first)}
+        later = (one for one in _input_faults(raw.get("inputs")) if one.field not in faults)
+        raise_faults(chain(faults.values(), later))
         raise InvalidRequest from error
+
+
+def _input_faults(inputs: object) -> Iterator[Fault]:
+    """What is wrong with the inputs, one by one: the check of the whole body ends at the first."""
+    for n, one in enumerate(inputs if isinstance(inputs, list) else ()):
+        try:
+            SynthesisInput.model_validate(one)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                yield _fault_of({**detail, "loc": ("inputs", n, *detail["loc"])})
 
 
 def _refused(body: SynthesisBody, synthesis_id: str) -> Iterator[Fault]:

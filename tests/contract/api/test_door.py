@@ -3,6 +3,7 @@
 import json
 import select
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from api.door import SPARE_S
 from tests.conftest import RedisServer, wait_until
 from tests.contract.api.test_server import Served
 
@@ -251,6 +253,20 @@ def test_in_a_full_house_who_waits_longest_gives_way(start: Start) -> None:
                 one.sendall(b"GET / HTTP/1.1\r\n")
         works(served)
         wait_until(lambda: sum(map(hung_up, slow)) >= 40 - 12, 60)
+
+
+def test_in_a_full_house_nobody_goes_for_having_just_come(start: Start) -> None:
+    served = start(TTSFARM_API_CONNECTIONS="12", TTSFARM_API_RECEIVE_S="3600")
+    with ExitStack() as ends:
+        slow = [connect(served, ends, b"G") for _ in range(20)]
+        caller = connect(served, ends)
+        slow += [connect(served, ends, b"G") for _ in range(5)]
+        wait_until(lambda: sum(map(hung_up, slow)) >= 26 - 12, 60)
+        caller.sendall(get("/livez"))
+        assert answer(caller)[0] == 200
+        time.sleep(2 * SPARE_S)  # now it asks for nothing
+        connect(served, ends, b"G")
+        wait_until(lambda: hung_up(caller), 60)
 
 
 def hung_up(sock: socket.socket) -> bool:

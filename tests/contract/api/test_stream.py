@@ -322,6 +322,27 @@ def test_one_listener_too_many_is_sent_away(api: Api, studio: Callable[..., Stud
     assert api.client.head(made.url).status_code == 200
 
 
+def test_a_tenant_that_listens_much_leaves_places_for_others(
+    scripts: Scripts, farm_settings: Settings, tmp_path: Path
+) -> None:
+    changes = {"default_voice": "fake", "max_streams": 4, "auth": "keys"}
+    for api in opened(scripts, farm_settings.model_copy(update=changes)):
+        greedy, modest = api.headers("greedy"), api.headers("modest")
+        theirs, ours = (Studio(api, tmp_path, headers=one) for one in (greedy, modest))
+        theirs.render(0)
+        ours.render(0)
+        answers = [listen(api, theirs.url, **greedy) for _ in range(2)]
+        refused = api.client.get(theirs.url, headers=greedy)
+        assert (refused.status_code, refused.json["code"]) == (503, "too_many_streams")
+        answers.append(listen(api, ours.url, **modest))
+        answers.pop(0).close()
+        answers.append(listen(api, theirs.url, **greedy))
+        for one in answers:
+            one.close()
+        farm = api.app.extensions["ttsfarm"]
+        assert farm.recordings.listeners == farm.slots.taken == 0
+
+
 def test_listeners_of_one_job_share_its_recording(api: Api, studio: Callable[..., Studio]) -> None:
     made = studio()
     made.render(0)

@@ -78,6 +78,15 @@ def test_a_broken_object_is_refused_with_its_place(body: str) -> None:
         pieces(body.encode(), JSON)
 
 
+def test_an_object_of_more_fields_than_any_has_is_refused() -> None:
+    fields = ", ".join(f'"f{n}": 1' for n in range(10_001))
+    with pytest.raises(MalformedBody, match="more than 10000 fields"):
+        pieces(f'{{{fields}, "inputs": []}}'.encode(), JSON)
+    (found,) = pieces(f"{{{fields}}}".encode(), LINES, 1_000_000)
+    assert isinstance(found, RawInput)
+    assert "has 10001 fields" in (found.problem or "")
+
+
 def test_bytes_that_are_no_utf8_are_refused() -> None:
     with pytest.raises(MalformedBody, match="UTF-8"):
         pieces('{"inputs":["你好"]}'.encode("gb18030"), JSON)

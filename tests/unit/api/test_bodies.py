@@ -4,7 +4,7 @@ import pytest
 from flask import request
 from flask.testing import FlaskClient
 
-from api.bodies import parse_json, read_form
+from api.bodies import STRICT, parse_json, read_form
 from shared.errors import MalformedBody
 
 
@@ -39,6 +39,33 @@ def test_what_is_not_a_json_object_is_told_with_the_place(data: bytes, told: str
     with pytest.raises(MalformedBody) as caught:
         parse_json(data)
     assert told in caught.value.message
+
+
+@pytest.mark.parametrize("data", ["{%s}", '{"metadata": {%s}}', '{"inputs": [{%s}]}'])
+def test_an_object_of_more_fields_than_any_has_is_refused(data: str) -> None:
+    def fields(count: int) -> bytes:
+        return (data % ", ".join(f'"f{n}": 1' for n in range(count))).encode()
+
+    assert parse_json(fields(10_000))
+    with pytest.raises(MalformedBody, match="has 100000 fields; give at most 10000"):
+        parse_json(fields(100_000))
+
+
+def test_a_field_that_stands_twice_is_found_without_comparing_each_with_each() -> None:
+    compared = []
+
+    class Name(str):
+        __slots__ = ()
+        __hash__ = str.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            compared.append(other)
+            return str.__eq__(self, other)
+
+    names = [*(Name(f"f{n}") for n in range(198)), Name("last"), Name("last")]
+    with pytest.raises(MalformedBody, match="'last' stands twice"):
+        STRICT.object_pairs_hook([(name, 1) for name in names])
+    assert len(compared) < 200
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/xml", None])

@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from api.requests import Asked, JobBody, Rules, check_idempotency_key, fingerprint, parse_job
+from api.requests import (
+    Asked,
+    Fault,
+    JobBody,
+    Rules,
+    check_idempotency_key,
+    examine,
+    fingerprint,
+    parse_job,
+    raise_faults,
+)
 from api.voices import Offer, VoiceDirectory
 from shared.errors import (
     FarmError,
@@ -194,6 +204,39 @@ def test_every_fault_is_reported_at_once() -> None:
     faults = faults_of(text="\x00", voice="nobody", speed=9, colour=1, format="aac", captions=1)
     assert set(faults) == {"text", "voice", "speed", "colour", "format", "captions"}
     assert "fake" in faults["voice"]["expected"]
+
+
+def test_only_the_faults_that_are_told_are_made() -> None:
+    made = (Fault(field=f"f{n}", given="1", expected="no such field") for n in range(1000))
+    with pytest.raises(
+        InvalidRequest, match=r"^More than 50 faults in: f0, f1, .*, f49, \.\.\.\.$"
+    ):
+        raise_faults(made)
+    assert next(made).field == "f51"
+
+
+def test_of_a_long_list_only_the_first_fault_is_told() -> None:
+    assert list(faults_of(webhook_events=["ended"] * 100_000)) == ["webhook_events.0"]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {f"f{n}": 1 for n in range(1000)},
+        {"metadata": {f"f{n}": 1 for n in range(1000)}},
+        {"metadata": {f"f{n}": "\x00" for n in range(1000)}},
+    ],
+    ids=["fields", "values", "metadata"],
+)
+def test_of_a_body_of_nothing_but_faults_the_first_are_found(bad: dict[str, Any]) -> None:
+    asked, faults = examine({"text": "你好", **bad}, rules())
+    assert (asked, len(faults)) == (None, 51)
+
+
+def test_what_is_expected_instead_of_unknown_fields_is_said_once() -> None:
+    faults = examine({"text": "你好", **{f"f{n}": 1 for n in range(40)}}, rules())[1]
+    assert len({id(fault.expected) for fault in faults}) == 1
+    assert "known are id, text, ssml" in faults[0].expected
 
 
 def test_the_text_itself_never_stands_in_an_error() -> None:

@@ -340,6 +340,29 @@ def test_a_name_is_judged_by_what_it_resolves_to() -> None:
         resolve(target, AddressGuard(), 5)
 
 
+def test_a_name_inside_is_told_as_one_that_does_not_resolve(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def look_up(host: str, port: int, **_: object) -> list[object]:
+        if host != "redis.internal":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        stream = (socket.SOCK_STREAM, 6, "")
+        return [
+            (socket.AF_INET, *stream, ("10.1.2.3", port)),
+            (socket.AF_INET6, *stream, ("fd00::7", port, 0, 0)),
+        ]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    inside, nowhere = (
+        send(f"http://{host}/", guard=AddressGuard()) for host in ("redis.internal", "no.internal")
+    )
+    assert inside.error
+    assert (inside.status, inside.error) == (nowhere.status, nowhere.error)
+    assert not any(word in inside.error for word in ("10.1.2.3", "fd00::7", "private"))
+    assert "10.1.2.3 is private" in caplog.text
+    assert "no.internal: [Errno" in caplog.text
+
+
 def test_an_open_host_is_called_at_whatever_address_it_has() -> None:
     with Receiver(answering("200 OK")) as receiver:
         guard = AddressGuard.parse("localhost")

@@ -301,6 +301,30 @@ def test_ssml_names_its_own_voices() -> None:
     assert "voice" not in head(asked)["defaults"]
 
 
+def test_the_faults_of_several_inputs_are_told_and_no_more_than_are_read() -> None:
+    unknown, fine = {f"f{n}": 1 for n in range(3)}, {"content": "好"}
+    told = faults({**PLAIN, "colour": 1, "inputs": [fine, unknown, {"text": 1}, fine, 5, unknown]})
+    assert sorted(one.partition(":")[0] for one in told) == [
+        "colour",
+        *(f"inputs[1].f{n}" for n in range(3)),
+        "inputs[2].text",
+        "inputs[4]",
+        *(f"inputs[5].f{n}" for n in range(3)),
+    ]
+
+
+@pytest.mark.parametrize("bad", [{f"f{n}": 1 for n in range(100)}, {}, 5])
+def test_of_many_faults_in_inputs_the_first_are_told(bad: object) -> None:
+    with pytest.raises(InvalidRequest, match=r"^More than 50 faults") as raised:
+        parse({**PLAIN, "inputs": [bad] * 10_000})
+    assert len(raised.value.details["errors"]) == 50
+
+
+def test_more_inputs_than_a_batch_may_have_are_not_looked_at() -> None:
+    with pytest.raises(BodyTooLarge, match="more than 3 inputs"):
+        parse({**PLAIN, "inputs": [5] * 4}, max_batch_inputs=3)
+
+
 def test_concatenated_inputs_are_one() -> None:
     joined = {"properties": {"concatenateResult": True}}
     assert values(parse({**PLAIN, **joined})) == [{"name": "0001", "text": "你好。\n再见。"}]
