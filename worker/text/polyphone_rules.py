@@ -52,10 +52,12 @@ def row(words: Sequence[Word], i: int) -> str:
 def _di(sides: Sides) -> str | None:
     """地 after a doubled word or an adverb makes an adverb, else it is the ground."""
     before, tag = sides.before, sides.before_tag[:1]
+    doubled = len(before) > 1 and (before[0] == before[1] or before[-1] == before[-2])
+    if doubled or (len(before) > 1 and tag in ("a", "d", "z", "i", "l")):
+        return "de5"
     if not before or not sides.after:
         return "di4"
-    doubled = len(before) > 1 and (before[0] == before[1] or before[-1] == before[-2])
-    if doubled or (len(before) > 1 and tag in ("a", "b", "d", "z", "i", "l")):
+    if len(before) > 1 and tag == "b":
         return "de5"
     if re.search(r"一(.)又?一\1$", sides.behind):
         return "de5"
@@ -74,6 +76,9 @@ def _de(sides: Sides) -> str | None:
 
 
 def _zhe(sides: Sides) -> str | None:
+    if sides.before_tag == "n" and sides.after == "了" and sides.later_tag[:1] in ("", "y"):
+        # 炉子着了: it burns.
+        return "zhao2"
     return "zhe5" if sides.verb_before and sides.after != "了" else None
 
 
