@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from worker.text import tables
+from worker.text.sides import NUMBERED
 from worker.text.words import Word
 
-_GROUP = re.compile(r"\(([^()?])[^()]*\)(?!.*\([^?])")
+_GROUP = re.compile(r"\(([^()?])[^()?]*\)")
 
 
 class _Row(NamedTuple):
@@ -26,7 +27,7 @@ class Beside:
     def __init__(self) -> None:
         self._rows: defaultdict[str, list[_Row]] = defaultdict(list)
         for written, said in tables.rows("beside.tsv"):
-            (head,) = {found.group(1) for found in _GROUP.finditer(written)}
+            *_, head = _GROUP.findall(written)
             self._rows[head].append(_Row(re.compile(written), tuple(said.split(" "))))
         self._heads = frozenset(self._rows)
 
@@ -35,9 +36,7 @@ class Beside:
         heads = self._heads.intersection(spoken)
         if not heads:
             return {}
-        starts = {
-            at for w in words for at in (range(w.start, w.end) if w.tag == "m" else [w.start])
-        }
+        starts = {at for word in words for at in _starts(word)}
         found: dict[int, str] = {}
         for head in heads:
             for pattern, said in self._rows[head]:
@@ -46,3 +45,8 @@ class Beside:
                     if at in starts:
                         found |= dict(enumerate(said, at))
         return found
+
+
+def _starts(word: Word) -> Sequence[int]:
+    """Where words begin in a word: everywhere in a number with its measure, 三行."""
+    return range(word.start, word.end if word.text[0] in NUMBERED else word.start + 1)

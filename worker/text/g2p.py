@@ -181,7 +181,8 @@ class Reader:
         word = words[i]
         text, start = word.text, word.start
         known = self._custom.get(text)
-        if not known and (text in self._surnames.characters or text[0] == "姓"):
+        guessed = text[0] in "老小" and len(text) == 2 and not self._is_known(text)
+        if not known and (text in self._surnames.characters or text[0] == "姓" or guessed):
             known = self._surnames.reading(words, i)
         if not known and len(text) > 1:
             known = self._listed(text)
@@ -246,7 +247,8 @@ class Reader:
         self, spoken: str, words: Sequence[Word], i: int, said: list[str], open_at: list[int]
     ) -> int:
         start = words[i].start
-        if words[i].tag in ("q", "ul"):
+        particle = words[i].tag == "ul" and spoken[start + 1] != "了"
+        if words[i].tag == "q" or particle:
             # 这种花 is a kind of flower, whatever 种花 is; 上了当 holds no 了当.
             return 0
         for j in range(min(i + 4, len(words)) - 1, i, -1):

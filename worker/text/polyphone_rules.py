@@ -306,9 +306,10 @@ def _done(key: str, said: str) -> _Rule:
     return lambda sides: said if sides.ahead.startswith(tables.words("g2p.tsv", key)) else None
 
 
-def _shoulder(sides: Sides) -> str | None:
-    """挑 with a load is tiao1."""
-    return "tiao1" if sides.after_is("after_shoulder") else None
+def _choose(sides: Sides) -> str | None:
+    """挑 is to choose or to shoulder, but with an eyebrow, a lamp or a quarrel to raise."""
+    raised = sides.ahead.startswith(tables.words("g2p.tsv", "after_raise"))
+    return None if raised or re.search("[眉嘴角帘].{0,3}$", sides.behind) else "tiao1"
 
 
 # A rule, or the one reading a character has alone.
@@ -317,7 +318,7 @@ _RULES: Final[dict[str, _Rule | str]] = {
     "长": _long, "种": _kind, "数": _count, "为": _for, "背": _carry, "量": _measure,
     "转": _turn, "卷": _roll, "行": _row, "应": _should, "差": _worse, "干": _dry, "倒": _fall,
     "缝": _crack, "处": _place, "藏": _hide, "率": _rate, "斗": _fight, "中": _hit,
-    "挑": _shoulder, "教": _teach, "落": _leave, "当": _as, "卡": _stuck, "折": _broken,
+    "挑": _choose, "教": _teach, "落": _leave, "当": _as, "卡": _stuck, "折": _broken,
     "冲": _pungent, "石": _stone, "捋": _stroke, "扇": _done("after_slap", "shan1"),
     "盛": _done("after_ladle", "cheng2"), "扎": _done("after_tie", "za1"),
     "调": _tune, "待": _stay, "觉": _sleep, "咽": "yan4", "铺": "pu1", "逮": "dai3",
