@@ -205,7 +205,8 @@ class Reader:
         head = self._surnames.head(word) if word.tag[:2] == "nr" else None
         if head and not (self._lexicon.has_phrase(text) or self._lexicon.has_phrase(text[:2])):
             said[start] = head
-            open_at[:] = [at for at in open_at if at != start]
+            if text[0] not in self._surnames.unsure:
+                open_at[:] = [at for at in open_at if at != start]
 
     def _is_open(self, char: str) -> bool:
         """Whether a character without a rule is left to the model."""

@@ -16,6 +16,8 @@ class Surnames:
     def __init__(self) -> None:
         self._readings = {row[0]: row[1:] for row in tables.words("g2p.tsv", "surname")}
         self.characters = frozenset(name for name in self._readings if len(name) == 1)
+        # Companies and places begin with these as often as people do.
+        self.unsure = tables.word_set("g2p.tsv", "surname_unsure")
         self._not_names = tables.words("g2p.tsv", "surname_not")
 
     def reading(self, words: Sequence[Word], i: int) -> tuple[str, ...] | None:

@@ -105,7 +105,7 @@ class Sandhi:
                 self._neutral_after(words[i - 1], word, said)
             return
         last = word.end - 1
-        if text[-1] in "里上" and word.tag in ("s", "f") and not self._segmenter.has_word(text):
+        if text[-1] == "里" and word.tag in ("s", "f") and not self._segmenter.has_word(text):
             # 锅里: the segmenter's own guess, a noun and where.
             said[last] = neutral(said[last])
         if text[-1] == "里" and said[last] == "li5":
@@ -202,7 +202,12 @@ class Sandhi:
             if word.text[place] != "儿" or not said[at].startswith("er"):
                 continue
             base, text = self._before_er(words, i, place)
-            if not base or not self._merges(text, word, place):
+            # 宝贝儿子 holds a 儿子.
+            if (
+                not base
+                or word.text[place + 1 : place + 2] == "子"
+                or not self._merges(text, word, place)
+            ):
                 continue
             before = said[at - 1]
             if before and not before[:-1].endswith("r"):
