@@ -138,11 +138,10 @@ class Reader:
             if word.kind is WordKind.HANZI:
                 self._word(words, i, said, open_at)
         self._across(spoken, words, said, open_at)
-        if ruled := self._beside.readings(spoken, words):
-            for at, reading in ruled.items():
-                if not self._is_custom(spoken, at):
-                    said[at] = reading
-            open_at = [at for at in open_at if at not in ruled]
+        for at, reading in self._beside.readings(spoken, words).items():
+            if not self._is_custom(spoken, at):
+                said[at] = reading
+                open_at = [place for place in open_at if place != at]
         self._ask_model(spoken, said, open_at)
         return said
 
@@ -248,7 +247,7 @@ class Reader:
         self, spoken: str, words: Sequence[Word], i: int, said: list[str], open_at: list[int]
     ) -> int:
         start = words[i].start
-        particle = words[i].tag == "ul" and spoken[start + 1] != "了"
+        particle = words[i].tag == "ul" and spoken[start + 1 : start + 2] != "了"
         if words[i].tag == "q" or particle:
             # 这种花 is a kind of flower, whatever 种花 is; 上了当 holds no 了当.
             return 0
