@@ -1,7 +1,8 @@
 """Readings: which syllable each Chinese character is, before any change of tone between them.
 
 In order: the user's lexicon, our own words, phrase lists inside the segmenter's words, rules for
-frequent polyphones, the model for the rest. Tones that change in context are `sandhi`'s.
+frequent polyphones, what stands beside a word, the model for the rest. Tones that change in
+context are `sandhi`'s.
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 
 from worker.text import polyphone_rules, tables
+from worker.text.beside import Beside
 from worker.text.names import Surnames
 from worker.text.polyphones import PolyphoneModel
 from worker.text.words import Segmenter, Word, WordKind
@@ -38,6 +40,7 @@ class Lexicon:
         self._neutral = frozenset(tables.words("neutral.tsv", "neutral"))
         self._inside_neutral = tables.word_set("neutral.tsv", "inside")
         self._full_de = tables.word_set("g2p.tsv", "de_full")
+        self._directions = tables.word_set("g2p.tsv", "direction_after_verb")
         self._full_zi = frozenset(tables.words("g2p.tsv", "zi_full"))
 
     def default(self, char: str) -> str:
@@ -65,6 +68,13 @@ class Lexicon:
             second = self.default(word[2])
         return (first, first, second, second)
 
+    def complement(self, word: str) -> int:
+        """Where 得 opens a complement in a verb: 累得, 来得及, 说得过去; 0 where it does not."""
+        if word[1:2] == "得" and (len(word) == 3 or word[2:] in self._directions):
+            return 1
+        ends = len(word) in (2, 3) and word[-1] == "得" and word[-2:] not in self._full_de
+        return len(word) - 1 if ends else 0
+
     def has_phrase(self, word: str) -> bool:
         """Whether `word` is listed because it is not read character by character."""
         return word in self._phrases
@@ -74,11 +84,10 @@ class Lexicon:
         return (phrase[:2] for phrase in self._phrases)
 
     def _with_neutral(self, word: str, said: tuple[str, ...]) -> tuple[str, ...]:
-        if "得" in word[1:2] and word not in self._own:
-            if len(word) == 2 and word not in self._full_de:
-                return (said[0], "de5")
-            if len(word) == 3:
-                said = (said[0], "de5", said[2])
+        if word not in self._own and (de := self.complement(word)):
+            said = (*said[:de], "de5", *said[de + 1 :])
+            if de == 1 and len(word) == 2:
+                return said
         if len(word) > 2 and word[:2] in self._inside_neutral:
             said = (said[0], said[1][:-1] + "5", *said[2:])
         if self.ends_neutral(word):
@@ -107,6 +116,7 @@ class Reader:
         self._lexicon = Lexicon()
         self._model = PolyphoneModel()
         self._surnames = Surnames()
+        self._beside = Beside()
         # Characters whose usual reading is right so often that the model only adds mistakes.
         self._settled = tables.word_set("g2p.tsv", "settled")
         # Few places in a text begin a phrase; the others need no look at their words.
@@ -128,8 +138,19 @@ class Reader:
             if word.kind is WordKind.HANZI:
                 self._word(words, i, said, open_at)
         self._across(spoken, words, said, open_at)
+        for at, reading in self._beside.readings(spoken, words).items():
+            if not self._is_custom(spoken, at):
+                said[at] = reading
+                open_at = [place for place in open_at if place != at]
         self._ask_model(spoken, said, open_at)
         return said
+
+    def _is_custom(self, spoken: str, at: int) -> bool:
+        """Whether a word of the user's lexicon covers the place."""
+        near = (
+            (word, spoken[max(0, at - len(word) + 1) : at + len(word)]) for word in self._custom
+        )
+        return any(word in text for word, text in near)
 
     def _known_parts(self, words: Sequence[Word]) -> Sequence[Word]:
         """A word the segmenter guessed comes apart, so that rules see what stands beside a
@@ -159,7 +180,8 @@ class Reader:
         word = words[i]
         text, start = word.text, word.start
         known = self._custom.get(text)
-        if not known and (text in self._surnames.characters or text[0] == "姓"):
+        guessed = text[0] in "老小" and len(text) == 2 and not self._is_known(text)
+        if not known and (text in self._surnames.characters or text[0] == "姓" or guessed):
             known = self._surnames.reading(words, i)
         if not known and len(text) > 1:
             known = self._listed(text)
@@ -182,6 +204,8 @@ class Reader:
         head = self._surnames.head(word) if word.tag[:2] == "nr" else None
         if head and not (self._lexicon.has_phrase(text) or self._lexicon.has_phrase(text[:2])):
             said[start] = head
+            if text[0] not in self._surnames.unsure:
+                open_at[:] = [at for at in open_at if at != start]
 
     def _is_open(self, char: str) -> bool:
         """Whether a character without a rule is left to the model."""
@@ -202,9 +226,9 @@ class Reader:
                 said.append(self._lexicon.default(text[at]))
                 if self._is_open(text[at]):
                     open_at.append(at)
-        if len(text) == 3 and text[1] == "得":
-            said[1] = "de5"
-            open_at = [at for at in open_at if at != 1]
+        if de := self._lexicon.complement(text):
+            said[de] = "de5"
+            open_at = [at for at in open_at if at != de]
         if not name and self._lexicon.ends_neutral(text):
             said[-1] = said[-1][:-1] + "5"
         return tuple(said), tuple(open_at)
@@ -223,8 +247,9 @@ class Reader:
         self, spoken: str, words: Sequence[Word], i: int, said: list[str], open_at: list[int]
     ) -> int:
         start = words[i].start
-        if words[i].tag == "q":
-            # 这种花 is a kind of flower, whatever 种花 is.
+        particle = words[i].tag == "ul" and spoken[start + 1 : start + 2] != "了"
+        if words[i].tag == "q" or particle:
+            # 这种花 is a kind of flower, whatever 种花 is; 上了当 holds no 了当.
             return 0
         for j in range(min(i + 4, len(words)) - 1, i, -1):
             end = words[j].end

@@ -52,10 +52,12 @@ def row(words: Sequence[Word], i: int) -> str:
 def _di(sides: Sides) -> str | None:
     """地 after a doubled word or an adverb makes an adverb, else it is the ground."""
     before, tag = sides.before, sides.before_tag[:1]
+    doubled = len(before) > 1 and (before[0] == before[1] or before[-1] == before[-2])
+    if doubled or (len(before) > 1 and tag in ("a", "d", "z", "i", "l")):
+        return "de5"
     if not before or not sides.after:
         return "di4"
-    doubled = len(before) > 1 and (before[0] == before[1] or before[-1] == before[-2])
-    if doubled or (len(before) > 1 and tag in ("a", "b", "d", "z", "i", "l")):
+    if len(before) > 1 and tag == "b":
         return "de5"
     if re.search(r"一(.)又?一\1$", sides.behind):
         return "de5"
@@ -74,6 +76,9 @@ def _de(sides: Sides) -> str | None:
 
 
 def _zhe(sides: Sides) -> str | None:
+    if sides.before_tag == "n" and sides.after == "了" and sides.later_tag[:1] in ("", "y"):
+        # 炉子着了: it burns.
+        return "zhao2"
     return "zhe5" if sides.verb_before and sides.after != "了" else None
 
 
@@ -301,9 +306,10 @@ def _done(key: str, said: str) -> _Rule:
     return lambda sides: said if sides.ahead.startswith(tables.words("g2p.tsv", key)) else None
 
 
-def _shoulder(sides: Sides) -> str | None:
-    """挑 with a load is tiao1."""
-    return "tiao1" if sides.after_is("after_shoulder") else None
+def _choose(sides: Sides) -> str | None:
+    """挑 is to choose or to shoulder, but with an eyebrow, a lamp or a quarrel to raise."""
+    raised = sides.ahead.startswith(tables.words("g2p.tsv", "after_raise"))
+    return None if raised or re.search("[眉嘴角帘].{0,3}$", sides.behind) else "tiao1"
 
 
 # A rule, or the one reading a character has alone.
@@ -312,7 +318,7 @@ _RULES: Final[dict[str, _Rule | str]] = {
     "长": _long, "种": _kind, "数": _count, "为": _for, "背": _carry, "量": _measure,
     "转": _turn, "卷": _roll, "行": _row, "应": _should, "差": _worse, "干": _dry, "倒": _fall,
     "缝": _crack, "处": _place, "藏": _hide, "率": _rate, "斗": _fight, "中": _hit,
-    "挑": _shoulder, "教": _teach, "落": _leave, "当": _as, "卡": _stuck, "折": _broken,
+    "挑": _choose, "教": _teach, "落": _leave, "当": _as, "卡": _stuck, "折": _broken,
     "冲": _pungent, "石": _stone, "捋": _stroke, "扇": _done("after_slap", "shan1"),
     "盛": _done("after_ladle", "cheng2"), "扎": _done("after_tie", "za1"),
     "调": _tune, "待": _stay, "觉": _sleep, "咽": "yan4", "铺": "pu1", "逮": "dai3",

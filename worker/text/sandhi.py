@@ -32,7 +32,9 @@ _ORDER_BEFORE: Final = (
     "归",
 )
 # Words in which 一 keeps its tone.
-_FIXED_ONE: Final = frozenset(("独一无二", "举一反三", "闻一知十", "同一性", "同一律", "统一体"))
+_FIXED_ONE: Final = frozenset(
+    ["独一无二", "数一数二", "说一不二", "举一反三", "闻一知十", "同一性", "同一律", "统一体"]
+)
 # Verbs of one syllable that are said twice: 看看书.
 _TWICE: Final = frozenset("看试听聊走坐尝查等吃玩洗跑找问写读学练")
 # Before these 不 is no complement: 殊不知, 毫不犹豫.
@@ -57,6 +59,8 @@ _ORDER_AFTER: Final = (
     "期工",
     "期项",
     "期建",
+    "路公",
+    "路车",
 )
 
 
@@ -70,6 +74,7 @@ class Sandhi:
         self._kin = frozenset(tables.words("g2p.tsv", "kin"))
         self._lone_er = tables.word_set("g2p.tsv", "erhua_alone")
         self._full_er = frozenset(tables.words("g2p.tsv", "erhua_no"))
+        self._child = tables.word_set("g2p.tsv", "erhua_child")
         self._erhua = frozenset(tables.words("g2p.tsv", "erhua_two"))
 
     def apply(
@@ -100,6 +105,9 @@ class Sandhi:
                 self._neutral_after(words[i - 1], word, said)
             return
         last = word.end - 1
+        if text[-1] == "里" and word.tag in ("s", "f") and not self._segmenter.has_word(text):
+            # 锅里: the segmenter's own guess, a noun and where.
+            said[last] = neutral(said[last])
         if text[-1] == "里" and said[last] == "li5":
             _raise_third(said, last - 1)
         elif len(text) == 2 and text[0] == text[1] and self._is_doubled(word):
@@ -135,7 +143,9 @@ class Sandhi:
             said[last] = neutral(said[last])
 
     def _is_doubled(self, word: Word) -> bool:
-        return word.text[0] in self._kin or (word.tag[:1] == "v" and word.text not in ("等等",))
+        return word.text[0] in self._kin or (
+            word.tag[:1] == "v" and word.text not in ("等等", "处处")
+        )
 
     def _single(self, spoken: str, word: Word, at: int, said: list[str]) -> None:
         if spoken[at] == "一" and said[at] == "yi1":
@@ -192,7 +202,12 @@ class Sandhi:
             if word.text[place] != "儿" or not said[at].startswith("er"):
                 continue
             base, text = self._before_er(words, i, place)
-            if not base or not self._merges(text, word, place):
+            # 宝贝儿子 holds a 儿子.
+            if (
+                not base
+                or word.text[place + 1 : place + 2] == "子"
+                or not self._merges(text, word, place)
+            ):
                 continue
             before = said[at - 1]
             if before and not before[:-1].endswith("r"):
@@ -209,7 +224,7 @@ class Sandhi:
         return "", ""
 
     def _merges(self, text: str, word: Word, place: int) -> bool:
-        if word.tag.startswith(("nr", "ns")) and len(word.text) > 1:
+        if word.tag.startswith(("nr", "ns")) and len(word.text) > 1 and text not in self._erhua:
             return False
         if (
             text in self._lone_er
@@ -220,8 +235,13 @@ class Sandhi:
             return False
         if text in self._erhua or text[-2:] in self._erhua:
             return place + 1 == len(word.text) or text in self._erhua
-        # Any other word of the dictionary that ends in 儿 is an erhua word.
-        return place + 1 == len(word.text) and (place > 0 or self._segmenter.has_word(text))
+        # Any other word of the dictionary that ends in 儿 is an erhua word, as is a longer word
+        # with a lone 儿 behind it: 公园儿, but 早产儿 is a child.
+        known = place > 0 or self._segmenter.has_word(text)
+        return place + 1 == len(word.text) and (known or self._is_suffix(text))
+
+    def _is_suffix(self, text: str) -> bool:
+        return len(text) > 2 and text[-2] not in self._child and self._segmenter.has_word(text[:-1])
 
 
 def _raise_third(said: list[str], at: int) -> None:

@@ -34,6 +34,12 @@ def test_a_users_lexicon_comes_first() -> None:
     assert part.pinyin[:2] == ("zhong4", "hang2")
 
 
+def test_a_users_lexicon_comes_before_what_stands_beside_a_word() -> None:
+    own = Frontend(lexicon={"弹了": ("dan4", "le5")})
+    (part,) = own.parts("他弹了弹烟灰")
+    assert part.pinyin[1:4] == ("dan4", "le5", "tan2")
+
+
 def test_every_reading_of_the_lists_is_a_syllable_of_the_model() -> None:
     lexicon, table = Lexicon(), SyllableTable()
     bad = {r for r in lexicon.characters.values() if table.syllable(r) is None}

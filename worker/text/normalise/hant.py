@@ -7,6 +7,9 @@ from worker.text import tables
 
 # Characters that both scripts use: what they become depends on the word and on the text's script.
 _SHARED: Final = frozenset("乾著徵瞭藉夥覆幺阪甯崙彷祇里鍾")
+# What they are in words that no simplified text has another way.
+_SURE: Final = str.maketrans("乾著瞭", "干着了")
+_SURE_CHARS: Final = frozenset("乾著瞭")
 
 # What 著 follows when it is the particle: 看著, 沿著.
 _VERBS: Final = frozenset(
@@ -23,6 +26,7 @@ class Simplifier:
         self._table = {ord(k): v for k, v in table.items()}
         self._traditional = frozenset(k for k in table if k not in _SHARED)
         self._kept = tables.words("hant_kept.tsv", "kept")
+        self._sure = re.compile("|".join(tables.words("hant_kept.tsv", "sure")))
         self._writings = re.compile(tables.any_of(w for w in self._kept if "著" in w))
         self._kept_chars = frozenset(c for w in self._kept for c in w if c in table)
 
@@ -31,6 +35,8 @@ class Simplifier:
         if text.isascii():
             return text
         text = text.replace("甚麼", "什麼")
+        if not _SURE_CHARS.isdisjoint(text):
+            text = self._sure.sub(lambda found: found.group().translate(_SURE), text)
         if "著" in text:
             text = self._particle(text)
         if self._traditional.isdisjoint(text):
