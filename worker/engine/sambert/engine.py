@@ -16,7 +16,7 @@ from worker.engine.sambert.device import CPU, find_device
 from worker.engine.sambert.eager import EagerLoops
 from worker.engine.sambert.emotions import voice_emotions
 from worker.engine.sambert.folder import VoiceFiles, find_voices, fingerprint
-from worker.engine.sambert.grades import cpu_flags, require_cuda_grade, require_grade
+from worker.engine.sambert.grades import Grade, cpu_flags, require_cuda_grade, require_grade
 from worker.engine.sambert.loops import Loops
 from worker.engine.sambert.options import SambertOptions
 from worker.engine.sambert.voice import SambertVoice
@@ -51,7 +51,7 @@ class SambertEngine:
         Raises `EngineUnavailable` when a folder is unfit or two have a voice of the same name.
         """
         if self._offered is None:
-            self._offered = [_offer(files) for files in self._found().values()]
+            self._offered = [_offer(files, self.options) for files in self._found().values()]
         return self._offered
 
     def load(self, voice: str) -> None:
@@ -150,7 +150,7 @@ def _require_grade(options: SambertOptions, device: torch.device) -> None:
     require_cuda_grade(options.grade, half=options.half, has_bf16=has_bf16)
 
 
-def _offer(files: VoiceFiles) -> Voice:
+def _offer(files: VoiceFiles, options: SambertOptions) -> Voice:
     checkpoint = read_checkpoint(files.am_checkpoint)
     state, _ = acoustic_state(checkpoint, files.am_checkpoint)
     table = state.get("emo_tokenizer.weight")
@@ -162,6 +162,15 @@ def _offer(files: VoiceFiles) -> Voice:
         language=LANGUAGE,
         emotions=voice_emotions(files.name, table, checkpoint),
         sample_rate_hz=files.rate_hz,
-        revision=fingerprint(files),
+        revision=_revision(files, options),
         description=f"Sambert-HifiGAN voice {files.name}",
     )
+
+
+def _revision(files: VoiceFiles, options: SambertOptions) -> str:
+    """Names the files and what is made of them: grades sound different, so segments may not mix."""
+    whole = fingerprint(files)
+    if options.grade is Grade.EXACT:
+        return whole
+    half = f"-{options.half}" if options.grade is Grade.FAST else ""
+    return f"{whole}-{options.grade}{half}"

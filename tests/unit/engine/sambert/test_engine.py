@@ -23,6 +23,7 @@ from worker.engine.base import Engine
 from worker.engine.sambert.adaptor import round_durations
 from worker.engine.sambert.eager import EagerLoops
 from worker.engine.sambert.engine import SambertEngine, choose_loops
+from worker.engine.sambert.grades import Grade, Half
 from worker.engine.sambert.options import SambertOptions
 from worker.engine.sambert.tiles import compiled
 from worker.engine.sambert.voice import sentences
@@ -57,6 +58,17 @@ def test_the_engine_keeps_the_protocol(engine: SambertEngine) -> None:
     assert (offered.name, offered.sample_rate_hz, offered.language) == (VOICE, 16000, "zh-CN")
     assert offered.emotions == ("neutral", "happy", "angry", "sad", "fear", "hate", "surprise")
     assert offered.revision == engine.loaded(VOICE).revision
+
+
+def test_grades_are_revisions_so_that_a_kept_segment_is_of_the_grade_asked_for() -> None:
+    def revision(**options: object) -> str:
+        return engine_of(**options).voices()[0].revision
+
+    whole = revision()
+    assert revision(half=Half.FLOAT16) == whole
+    assert revision(grade=Grade.INT8) == f"{whole}-int8"
+    assert revision(grade=Grade.FAST) == f"{whole}-fast-bfloat16"
+    assert revision(grade=Grade.FAST, half=Half.FLOAT16) == f"{whole}-fast-float16"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
