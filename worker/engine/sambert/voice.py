@@ -228,6 +228,11 @@ def _check_fit(files: VoiceFiles, config: AcousticConfig, vocoder: VocoderConfig
         )
     if (config.nsf_norm is None) != (vocoder.n_harmonics is None):
         faults.append("one of acoustic model and vocoder is NSF, the other is not")
+    if vocoder.n_harmonics is not None and vocoder.source_rate_hz != files.rate_hz:
+        faults.append(
+            f"the vocoder's source has {vocoder.source_rate_hz} Hz, "
+            f"configuration.json {files.rate_hz} Hz"
+        )
     if files.audio_config is not None:
         audio = read_yaml(files.audio_config).get("audio_config")
         audio = audio if isinstance(audio, Mapping) else {}

@@ -190,6 +190,23 @@ def test_unusable_vocoder_settings_are_named(
     refuse(model, reason)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("sampling_rate", 16000.0, "sampling_rate is 16000.0, expected a positive integer"),
+        ("sampling_rate", "16000", "sampling_rate is '16000', expected a positive integer"),
+        ("sampling_rate", True, "sampling_rate is True, expected a positive integer"),
+        ("sampling_rate", 24000, "source has 24000 Hz, configuration.json 16000 Hz"),
+        ("nb_harmonics", 7.0, "nb_harmonics is 7.0, expected a positive integer"),
+    ],
+)
+def test_unusable_source_settings_are_named(
+    model: Path, key: str, value: Any, reason: str
+) -> None:
+    edit(model / VOC_CONFIG, "Model", "Generator", "params", "nsf_params", key, value=value)
+    refuse(model, reason)
+
+
 def test_every_fault_of_a_config_is_reported_at_once(model: Path) -> None:
     edit(model / AM_CONFIG, "Model", "KanTtsSAMBERT", "params", "max_len", value=-1)
     edit(model / AM_CONFIG, "Model", "KanTtsSAMBERT", "params", "FP", value=True)
