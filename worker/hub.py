@@ -90,7 +90,7 @@ def fetch(
 
 def check(folder: Path) -> None:
     """Raises `EngineUnavailable` naming every file that is missing or not as it was fetched."""
-    expected = read_checksums(folder)
+    expected = read_checksums(folder) or {}
     damaged = [
         name
         for name, digest in expected.items()

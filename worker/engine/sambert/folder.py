@@ -19,6 +19,7 @@ from shared.errors import EngineUnavailable
 
 CHECKSUMS = "SHA256SUMS"
 DEFAULT_RATE_HZ = 16_000
+_CHECKSUM = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)")
 _CHECKPOINT = re.compile(r"^checkpoint.*?_?(\d+)\.pth$")
 
 
@@ -83,14 +84,19 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
 def fingerprint(files: VoiceFiles) -> str:
     """The voice's revision: 12 hexadecimal digits over the content of all its files.
 
-    Raises `EngineUnavailable` when a file differs from the folder's `SHA256SUMS`.
+    Raises `EngineUnavailable` when a file is not as the folder's `SHA256SUMS` says, or not in it.
     """
     expected = read_checksums(files.folder)
     whole = hashlib.sha256()
     for path in files.present():
         digest = sha256_of(path)
         name = path.relative_to(files.folder).as_posix()
-        if expected.get(name, digest) != digest:
+        if expected is not None and name not in expected:
+            raise EngineUnavailable(
+                f"{path} is not in {CHECKSUMS}, so nothing tells whether it is the model's own; "
+                f"list it there with sha256sum, or delete {CHECKSUMS} to use the folder unchecked"
+            )
+        if expected is not None and expected[name] != digest:
             raise EngineUnavailable(
                 f"{path} is damaged: its SHA-256 is {digest}, {CHECKSUMS} says {expected[name]}; "
                 "fetch the model again"
@@ -99,13 +105,26 @@ def fingerprint(files: VoiceFiles) -> str:
     return whole.hexdigest()[:12]
 
 
-def read_checksums(folder: Path) -> dict[str, str]:
-    """File names relative to `folder` and their SHA-256; empty where the folder lists none."""
+def read_checksums(folder: Path) -> dict[str, str] | None:
+    """File names relative to `folder` and their SHA-256; None where the folder has no list.
+
+    Raises `EngineUnavailable` for a list that cannot be read to its last line.
+    """
     path = folder / CHECKSUMS
-    if not path.is_file():
-        return {}
-    rows = (line.split("  ", 1) for line in path.read_text("utf-8").splitlines() if line.strip())
-    return {row[1]: row[0] for row in rows if len(row) == 2}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise EngineUnavailable(f"{path} could not be read: {error}") from error
+    found = {}
+    for number, line in enumerate(lines, start=1):
+        match = _CHECKSUM.fullmatch(line)
+        if match:
+            found[match[2]] = match[1].lower()
+        elif line.strip():
+            raise EngineUnavailable(f"{path}, line {number} is no line of sha256sum")
+    return found
 
 
 def sha256_of(path: Path) -> str:

@@ -223,11 +223,56 @@ def test_a_rate_that_disagrees_is_refused(model: Path) -> None:
     refuse(model, "16000 Hz, configuration.json 24000 Hz")
 
 
+def checksums(model: Path, between: str = "  ") -> str:
+    """What `sha256sum` writes of every file of the folder."""
+    files = sorted(path for path in model.rglob("*") if path.is_file() and path.name != CHECKSUMS)
+    return "".join(f"{sha256_of(f)}{between}{f.relative_to(model).as_posix()}\n" for f in files)
+
+
 def test_a_wrong_checksum_is_refused(model: Path) -> None:
     (model / CHECKSUMS).write_text(f"{'0' * 64}  {AM.as_posix()}\n")
+    refuse(model, "is not in SHA256SUMS")
+    right = checksums(model)
+    (model / CHECKSUMS).write_text(right.replace(sha256_of(model / AM), "0" * 64))
     refuse(model, "is damaged")
-    (model / CHECKSUMS).write_text(f"{sha256_of(model / AM)}  {AM.as_posix()}\n")
+    (model / CHECKSUMS).write_text(right)
     load(model)
+
+
+@pytest.mark.parametrize("between", ["  ", " *", "  ./", " *./"])
+def test_every_way_sha256sum_writes_is_checked(model: Path, between: str) -> None:
+    right = checksums(model, between)
+    (model / CHECKSUMS).write_text(right)
+    load(model)
+    (model / CHECKSUMS).write_text(right.replace(sha256_of(model / VOC), "0" * 64))
+    refuse(model, f"{VOC} is damaged")
+
+
+def test_checksums_in_capitals_are_the_same(model: Path) -> None:
+    digest = sha256_of(model / AM)
+    (model / CHECKSUMS).write_text(checksums(model).replace(digest, digest.upper()))
+    load(model)
+
+
+def test_a_file_that_the_checksums_leave_out_is_refused(model: Path) -> None:
+    (model / CHECKSUMS).write_text(checksums(model))
+    shutil.copy(model / AM, model / AM.with_name("checkpoint_41.pth"))
+    refuse(model, r"checkpoint_41\.pth is not in SHA256SUMS")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\xff\xfe\x00", "SHA256SUMS could not be read"),
+        (b"the sums of this model\n", "line 1 is no line of sha256sum"),
+        (b"0" * 63 + b"  a\n", "line 1 is no line of sha256sum"),
+    ],
+)
+def test_checksums_that_cannot_be_read_are_refused(
+    model: Path, content: bytes, reason: str
+) -> None:
+    (model / CHECKSUMS).write_bytes(content)
+    refuse(model, reason)
 
 
 def test_a_read_only_folder_is_enough_and_stays_untouched(model: Path) -> None:
