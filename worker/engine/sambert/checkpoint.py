@@ -61,13 +61,17 @@ def vocoder_state(entries: Mapping[str, Any], path: Path) -> State:
     """The generator's tensors with weight norm folded."""
     model = entries.get("model")
     generator = model.get("generator") if isinstance(model, Mapping) else None
-    return fold_weight_norm(_tensors(generator, path, "model.generator"))
+    try:
+        return fold_weight_norm(_tensors(generator, path, "model.generator"))
+    except ValueError as error:
+        raise EngineUnavailable(f"{path} does not fit: {error}") from error
 
 
 def fold_weight_norm(state: State) -> State:
     """The state dict with plain `weight`s: w = v * g / |v|, the norm over all axes but the first.
 
     A transposed convolution's first axis is its input, which is what upstream normalises over.
+    Raises `ValueError` naming a direction and gain that are not of one tensor.
     """
     folded = {}
     for name, tensor in state.items():
@@ -77,6 +81,11 @@ def fold_weight_norm(state: State) -> State:
                 and (prefix := name.removesuffix(direction)) + gain in state
             ):
                 v, g = tensor.double(), state[prefix + gain].double()
+                if not v.dim() or g.numel() != len(v):
+                    raise ValueError(
+                        f"{name} has shape {tuple(v.shape)}, which {gain} of shape "
+                        f"{tuple(g.shape)} has no gains for"
+                    )
                 norm = v.flatten(1).norm(dim=1).reshape(-1, *[1] * (v.dim() - 1))
                 folded[prefix + "weight"] = (v * (g.reshape_as(norm) / norm)).float()
                 break
@@ -126,6 +135,8 @@ def read_array(path: Path | None, shape: tuple[int, ...], what: str) -> NDArray[
     if not isinstance(values, np.ndarray) or values.shape != shape:
         found = getattr(values, "shape", type(values).__name__)
         raise EngineUnavailable(f"{path} has shape {found}, the config says {shape}")
+    if values.dtype.kind not in "fiu":
+        raise EngineUnavailable(f"{path} holds {values.dtype.name}, expected numbers")
     if not np.isfinite(values).all():
         raise EngineUnavailable(f"{path} holds NaN or infinity")
     return values.astype(np.float32)

@@ -74,7 +74,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise _missing(path) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: also of an impossible date
         raise EngineUnavailable(f"{path} could not be read as YAML: {error}") from error
     if not isinstance(values, Mapping):
         raise EngineUnavailable(f"{path} is no mapping of settings")
@@ -160,14 +160,17 @@ def _listed_voices(folder: Path, rate_hz: int) -> Iterator[VoiceFiles]:
     if not path.is_file():
         return
     try:
-        names = json.loads(path.read_text(encoding="utf-8")).get("voices", [])
-    except (OSError, ValueError, AttributeError) as error:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise EngineUnavailable(f"{path} could not be read: {error}") from error
+    names = listed.get("voices", []) if isinstance(listed, dict) else listed
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise EngineUnavailable(f"{path}: voices is {names!r}, expected a list of names")
     for name in names:
-        voice = folder / "voices" / str(name)
+        voice = folder / "voices" / name
         # A voice listed without a folder is skipped, as upstream does.
         if voice.is_dir():
-            yield _voice(folder, str(name), rate_hz, voice / "am", voice / "voc", voice)
+            yield _voice(folder, name, rate_hz, voice / "am", voice / "voc", voice)
 
 
 def _base_models(folder: Path, rate_hz: int) -> Iterator[VoiceFiles]:

@@ -136,6 +136,23 @@ def test_nan_in_the_vocoder_is_named(model: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("tensor", "value", "shapes"),
+    [
+        ("weight_g", torch.ones(2, 1, 1), r"\(1, 2, 7\), which weight_g of shape \(2, 1, 1\)"),
+        ("weight_v", torch.tensor(1.0), r"\(\), which weight_g of shape \(1, 1, 1\)"),
+    ],
+)
+def test_weight_norm_of_a_wrong_shape_is_named_with_both_shapes(
+    model: Path, tensor: str, value: torch.Tensor, shapes: str
+) -> None:
+    def change(entries: dict[str, Any]) -> None:
+        entries["model"]["generator"][f"conv_post.conv1d.{tensor}"] = value
+
+    resave(model / VOC, change)
+    refuse(model, rf"{VOC} does not fit: conv_post\.conv1d\.weight_v has shape {shapes}")
+
+
+@pytest.mark.parametrize(
     ("file", "keys", "value", "reason"),
     [
         ("configuration.json", ("model", "type"), "bert", "model.type is 'bert'"),
@@ -216,6 +233,23 @@ def test_every_fault_of_a_config_is_reported_at_once(model: Path) -> None:
 def test_a_wrong_statistics_file_is_refused(model: Path) -> None:
     np.save(model / VOICE / "am/mvn.npy", np.zeros((3, 1)))
     refuse(model, r"mvn\.npy has shape \(3, 1\), the config says \(2, 1\)")
+
+
+def test_a_statistics_file_of_words_is_refused(model: Path) -> None:
+    np.save(model / VOICE / "am/mvn.npy", np.array([["mean"], ["std"]]))
+    refuse(model, r"mvn\.npy holds str\d+, expected numbers")
+
+
+def test_a_date_that_never_was_is_named(model: Path) -> None:
+    with (model / AM_CONFIG).open("a") as stream:
+        stream.write("\ncreate_time: 2020-13-45\n")
+    refuse(model, r"config\.yaml could not be read as YAML: month must be in 1\.\.12")
+
+
+@pytest.mark.parametrize("listed", [{"voices": 5}, {"voices": None}, {"voices": [5]}, None, 5])
+def test_a_list_of_voices_that_is_none_is_named(model: Path, listed: Any) -> None:
+    (model / "voices/voices.json").write_text(json.dumps(listed))
+    refuse(model, r"voices\.json: voices is .*, expected a list of names")
 
 
 def test_a_rate_that_disagrees_is_refused(model: Path) -> None:
