@@ -2,10 +2,12 @@
 
 import sys
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from importlib.resources import files as resources
 from pathlib import Path
 from pickle import UnpicklingError
+from tempfile import TemporaryFile
 
 import torch
 
@@ -72,11 +74,7 @@ class SambertEngine:
             loaded.warm_up()
         except (OSError, EOFError, UnpicklingError) as error:
             # A full disk, or a file that a crash cut short; numba tells neither by its own name.
-            place = self.options.cache_dir or "the folders beside the code"
-            raise EngineUnavailable(
-                f"What is compiled once could not be kept in or read from {place} ({error!r}); "
-                "free some space there, or delete its numba folder and it is compiled again"
-            ) from error
+            raise _unkept(self.options.cache_dir, error) from error
         self._voices[voice] = loaded
 
     def render(self, voice: str, utterances: Sequence[Utterance]) -> list[Rendering]:
@@ -127,12 +125,45 @@ def _compiled_loops(options: SambertOptions) -> Loops | None:
         import numba
     except ImportError:
         return None
-    if options.cache_dir is not None and "worker.engine.sambert.compiled" not in sys.modules:
+    kept = kernel_folder(options.cache_dir)
+    if kept is not None and "worker.engine.sambert.compiled" not in sys.modules:
         # Read when the kernels are declared, so it must be set before they are imported.
-        vars(numba.config)["CACHE_DIR"] = str(Path(options.cache_dir) / "numba" / _kernels())
+        vars(numba.config)["CACHE_DIR"] = str(kept)
     from worker.engine.sambert.compiled import CompiledLoops
 
     return CompiledLoops()
+
+
+def kernel_folder(cache_dir: Path | None) -> Path | None:
+    """Where these very kernels are kept compiled; None where the process may write nowhere.
+
+    Raises `EngineUnavailable` when a `cache_dir` is given and cannot be written.
+    """
+    places = (cache_dir,) if cache_dir is not None else _own_places()
+    for place in places:
+        folder = place / "numba" / _kernels()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            TemporaryFile(dir=folder).close()
+        except OSError as error:
+            if cache_dir is not None:
+                raise _unkept(cache_dir, error) from error
+        else:
+            return folder
+    return None
+
+
+def _own_places() -> Iterator[Path]:
+    yield Path(__file__).parent / "__pycache__"
+    with suppress(RuntimeError):  # a user without a home
+        yield Path.home() / ".cache" / "ttsfarm"
+
+
+def _unkept(cache_dir: Path | None, error: Exception) -> EngineUnavailable:
+    return EngineUnavailable(
+        f"What is compiled once could not be kept in or read from {cache_dir or 'its folder'} "
+        f"({error!r}); free some space there, or delete its numba folder and it is compiled again"
+    )
 
 
 def _kernels() -> str:

@@ -16,9 +16,7 @@ from worker.engine.sambert.loops import Array
 _HUGE = 2 * 1024 * 1024
 _LINE = 64
 # Memory that processes could share is shared memory to Linux, which has no huge pages by default.
-_PRIVATE = (
-    {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-)
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 def huge_block(size: int) -> NDArray[np.uint8]:

@@ -217,9 +217,7 @@ def test_unusable_vocoder_settings_are_named(
         ("nb_harmonics", 7.0, "nb_harmonics is 7.0, expected a positive integer"),
     ],
 )
-def test_unusable_source_settings_are_named(
-    model: Path, key: str, value: Any, reason: str
-) -> None:
+def test_unusable_source_settings_are_named(model: Path, key: str, value: Any, reason: str) -> None:
     edit(model / VOC_CONFIG, "Model", "Generator", "params", "nsf_params", key, value=value)
     refuse(model, reason)
 
