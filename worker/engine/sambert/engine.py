@@ -11,10 +11,10 @@ from tempfile import TemporaryFile
 
 import torch
 
-from shared.errors import EngineUnavailable
+from shared.errors import EngineUnavailable, SynthesisError
 from shared.schemas import Voice
 from worker.engine.sambert.checkpoint import acoustic_state, read_checkpoint
-from worker.engine.sambert.device import CPU, find_device
+from worker.engine.sambert.device import CPU, find_device, gpu_faults
 from worker.engine.sambert.eager import EagerLoops
 from worker.engine.sambert.emotions import voice_emotions
 from worker.engine.sambert.folder import VoiceFiles, find_voices, fingerprint
@@ -70,8 +70,9 @@ class SambertEngine:
             self._loops = choose_loops(self.options, device)
         files = self._named(voice)
         try:
-            loaded = SambertVoice(files, self.options, self._loops)
-            loaded.warm_up()
+            with gpu_faults(EngineUnavailable):
+                loaded = SambertVoice(files, self.options, self._loops)
+                loaded.warm_up()
         except (OSError, EOFError, UnpicklingError) as error:
             # A full disk, or a file that a crash cut short; numba tells neither by its own name.
             raise _unkept(self.options.cache_dir, error) from error
@@ -80,9 +81,12 @@ class SambertEngine:
     def render(self, voice: str, utterances: Sequence[Utterance]) -> list[Rendering]:
         """One rendering for each utterance, timed by symbol.
 
-        Raises `SynthesisError`; `details["item"]` says which utterance cannot be spoken.
+        Raises `SynthesisError`; `details["item"]` says which utterance cannot be spoken. Without
+        one the batch was too large for the GPU. Raises `EngineUnavailable` when the GPU failed.
         """
-        return self.loaded(voice).render(utterances)
+        loaded = self.loaded(voice)
+        with gpu_faults(SynthesisError):
+            return loaded.render(utterances)
 
     def loaded(self, voice: str) -> SambertVoice:
         """The voice, loaded now if it was not."""
