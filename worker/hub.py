@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import EngineUnavailable, Unavailable
-from worker.engine.sambert.folder import CHECKSUMS, read_checksums, sha256_of
+from worker.engine.sambert.folder import CHECKSUMS, is_plain, read_checksums, sha256_of
 
 DEFAULT_REVISION = "master"
 Report = Callable[[str], None]
@@ -43,7 +43,7 @@ def parse_ref(text: str, revision: str | None = None) -> ModelRef:
     name, _, tail = text.partition("@")
     parts = name.split("/")
     chosen = revision or tail or DEFAULT_REVISION
-    if len(parts) != 2 or not all(_plain(part) for part in (*parts, chosen)):
+    if len(parts) != 2 or not all(is_plain(part) for part in (*parts, chosen)):
         raise EngineUnavailable(
             f"{text!r} names no model: expected owner/name or owner/name@revision, such as "
             "iic/speech_sambert-hifigan_tts_zhitian_emo_zh-cn_16k@v1.0.0"
@@ -204,8 +204,3 @@ def _write_checksums(folder: Path) -> None:
 def _line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
-
-
-def _plain(part: str) -> bool:
-    """Fit to be a folder's name."""
-    return bool(part) and part not in (".", "..") and "/" not in part and "\\" not in part

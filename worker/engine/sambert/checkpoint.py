@@ -1,7 +1,7 @@
 """Reads checkpoints into state dicts that a module tree accepts strictly, or says why not.
 
-Only tensors are unpickled (`weights_only`), the file is memory-mapped, and training state is never
-read. Weight norm is folded here, once, in float64.
+Only tensors are unpickled (`weights_only`), the file is memory-mapped where its format allows, and
+training state is never read. Weight norm is folded here, once, in float64.
 """
 
 import pickle
@@ -18,6 +18,8 @@ from shared.errors import EngineUnavailable
 
 State = dict[str, Tensor]
 _SHOWN = 5  # faults spelled out in a message; a wrong config makes hundreds
+# How a checkpoint from before torch's zip format begins, which cannot be memory-mapped.
+_UNZIPPED = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
 # How weight norm's direction and gain are named by torch before and since 2.0.
 _NORM_NAMES = (
@@ -32,7 +34,12 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     Raises `EngineUnavailable` when the file is missing, truncated or not made of plain tensors.
     """
     try:
-        entries = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with path.open("rb") as stream:
+            head = stream.read(len(_UNZIPPED))
+        if not head:
+            raise EngineUnavailable(f"{path} is empty; fetch the model again")
+        mapped = head != _UNZIPPED
+        entries = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError as error:
         raise EngineUnavailable(f"{path} is missing; fetch the model again") from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:

@@ -1,5 +1,6 @@
 """The engine `sambert`: ModelScope's Sambert-HifiGAN voices behind the Engine protocol."""
 
+import logging
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
@@ -17,13 +18,14 @@ from worker.engine.sambert.checkpoint import acoustic_state, read_checkpoint
 from worker.engine.sambert.device import CPU, find_device, gpu_faults
 from worker.engine.sambert.eager import EagerLoops
 from worker.engine.sambert.emotions import voice_emotions
-from worker.engine.sambert.folder import VoiceFiles, find_voices, fingerprint
+from worker.engine.sambert.folder import Unfit, VoiceFiles, find_voices, fingerprint
 from worker.engine.sambert.grades import Grade, cpu_flags, require_cuda_grade, require_grade
 from worker.engine.sambert.loops import Loops
 from worker.engine.sambert.options import SambertOptions
 from worker.engine.sambert.voice import SambertVoice
 from worker.types import Rendering, Utterance
 
+log = logging.getLogger(__name__)
 LANGUAGE = "zh-CN"
 CPU_BATCH = 4  # more gain little there, and keep another tenant's sentence waiting
 GPU_BATCH = 32  # takes a GPU little longer than one
@@ -39,6 +41,7 @@ class SambertEngine:
         self.options = options
         self._loops: Loops | None = None
         self._files: dict[str, VoiceFiles] | None = None
+        self._unfit: Unfit = {}
         self._offered: list[Voice] | None = None
         self._voices: dict[str, SambertVoice] = {}
 
@@ -50,7 +53,8 @@ class SambertEngine:
     def voices(self) -> Sequence[Voice]:
         """Every voice of the model folders, with the emotions its checkpoint was trained on.
 
-        Raises `EngineUnavailable` when a folder is unfit or two have a voice of the same name.
+        One that misses a file is left out where its folder has others, and named in the log. Raises
+        `EngineUnavailable` when a folder is unfit or two have a voice of the same name.
         """
         if self._offered is None:
             self._offered = [_offer(files, self.options) for files in self._found().values()]
@@ -96,19 +100,25 @@ class SambertEngine:
     def _found(self) -> dict[str, VoiceFiles]:
         if self._files is None:
             found: dict[str, VoiceFiles] = {}
-            for files in (f for folder in self.options.model_dirs for f in find_voices(folder)):
+            unfit: Unfit = {}
+            folders = self.options.model_dirs
+            for files in (f for folder in folders for f in find_voices(folder, unfit)):
                 if files.name in found:
                     raise EngineUnavailable(
                         f"{files.folder} and {found[files.name].folder} both have a voice "
                         f"{files.name}; leave one of them out"
                     )
                 found[files.name] = files
-            self._files = found
+            for name, error in unfit.items():
+                log.warning("the voice %s is left out: %s", name, error.message)
+            self._files, self._unfit = found, unfit
         return self._files
 
     def _named(self, voice: str) -> VoiceFiles:
         found = self._found()
         if voice not in found:
+            if voice in self._unfit:
+                raise self._unfit[voice]
             known = ", ".join(found) or "none"
             raise EngineUnavailable(f"No model folder has a voice {voice!r}; found: {known}")
         return found[voice]

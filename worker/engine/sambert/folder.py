@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -44,11 +44,16 @@ class VoiceFiles:
         return files + [f for f in (self.mvn, self.se, self.audio_config) if f is not None]
 
 
-def find_voices(folder: Path) -> list[VoiceFiles]:
+Unfit = dict[str, EngineUnavailable]  # why a voice cannot be used, by its name
+
+
+def find_voices(folder: Path, unfit: Unfit | None = None) -> list[VoiceFiles]:
     """Every voice of a model folder, its default voice first; nothing is loaded.
 
-    Raises `EngineUnavailable` when the folder is no Sambert-HifiGAN model or misses a file.
+    One that misses a file goes to `unfit` where others miss none. Raises `EngineUnavailable` when
+    the folder is no Sambert-HifiGAN model or none of its voices is whole.
     """
+    unfit = {} if unfit is None else unfit
     if not folder.is_dir():
         raise EngineUnavailable(
             f"{folder} is no folder; give the one that `ttsfarm-worker fetch` printed"
@@ -59,7 +64,16 @@ def find_voices(folder: Path) -> list[VoiceFiles]:
         raise EngineUnavailable(f"{folder}: model.sample_rate is {rate_hz!r}, expected hertz")
     if model.get("custom_ckpt"):
         return [_custom_voice(folder, model["custom_ckpt"], rate_hz)]
-    voices = list(_listed_voices(folder, rate_hz)) or list(_base_models(folder, rate_hz))
+    places = list(_listed_voices(folder)) or list(_base_models(folder))
+    voices, missing = [], Unfit()
+    for place in places:
+        try:
+            voices.append(_voice(folder, rate_hz, place))
+        except EngineUnavailable as error:
+            missing[place.name] = error
+    if missing and not voices:
+        raise next(iter(missing.values()))
+    unfit |= missing
     if not voices:
         raise EngineUnavailable(
             f"{folder} holds no voice: expected voices/voices.json with voices/<name>/ folders, "
@@ -155,7 +169,16 @@ def _model_section(folder: Path) -> Mapping[str, Any]:
     return model
 
 
-def _listed_voices(folder: Path, rate_hz: int) -> Iterator[VoiceFiles]:
+class _Place(NamedTuple):
+    """Where a voice's two models lie, and what belongs to neither."""
+
+    name: str
+    acoustic: Path
+    vocoder: Path
+    extra: Path
+
+
+def _listed_voices(folder: Path) -> Iterator[_Place]:
     path = folder / "voices" / "voices.json"
     if not path.is_file():
         return
@@ -166,23 +189,33 @@ def _listed_voices(folder: Path, rate_hz: int) -> Iterator[VoiceFiles]:
     names = listed.get("voices", []) if isinstance(listed, dict) else listed
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise EngineUnavailable(f"{path}: voices is {names!r}, expected a list of names")
-    for name in names:
+    for name in dict.fromkeys(names):
+        _require_name(name, path)
         voice = folder / "voices" / name
         # A voice listed without a folder is skipped, as upstream does.
         if voice.is_dir():
-            yield _voice(folder, name, rate_hz, voice / "am", voice / "voc", voice)
+            yield _Place(name, voice / "am", voice / "voc", voice)
 
 
-def _base_models(folder: Path, rate_hz: int) -> Iterator[VoiceFiles]:
+def _base_models(folder: Path) -> Iterator[_Place]:
     for base in sorted(folder.glob("basemodel_*")):
-        yield _voice(folder, base.name, rate_hz, base / "sambert", base / "hifigan", base)
+        yield _Place(base.name, base / "sambert", base / "hifigan", base)
 
 
-def _voice(
-    folder: Path, name: str, rate_hz: int, acoustic: Path, vocoder: Path, extra: Path
-) -> VoiceFiles:
+def is_plain(name: str) -> bool:
+    """Whether a name is fit to be a folder's."""
+    return bool(name) and name not in (".", "..") and not set(name) & {"/", "\\", "\0"}
+
+
+def _require_name(name: str, path: Path) -> None:
+    if not is_plain(name):
+        raise EngineUnavailable(f"{path} names a voice {name!r}, which is no plain name")
+
+
+def _voice(folder: Path, rate_hz: int, place: _Place) -> VoiceFiles:
+    acoustic, vocoder = place.acoustic, place.vocoder
     return VoiceFiles(
-        name=name,
+        name=place.name,
         folder=folder,
         rate_hz=rate_hz,
         am_config=_existing(acoustic / "config.yaml"),
@@ -191,7 +224,7 @@ def _voice(
         voc_checkpoint=_newest_checkpoint(vocoder / "ckpt"),
         mvn=_optional(acoustic / "mvn.npy"),
         se=_optional(acoustic / "se.npy"),
-        audio_config=_optional(extra / "audio_config.yaml"),
+        audio_config=_optional(place.extra / "audio_config.yaml"),
     )
 
 
@@ -199,6 +232,7 @@ def _custom_voice(folder: Path, custom: Any, rate_hz: int) -> VoiceFiles:
     needed = ("voice_name", "am_ckpt", "voc_ckpt", "am_config", "voc_config")
     if not isinstance(custom, dict) or not all(isinstance(custom.get(k), str) for k in needed):
         raise EngineUnavailable(f"{folder}: custom_ckpt must name {', '.join(needed)}")
+    _require_name(custom["voice_name"], folder / "configuration.json")
     root = folder.resolve()
 
     def at(key: str) -> Path:

@@ -92,6 +92,16 @@ def test_a_truncated_checkpoint_is_refused(model: Path, part: Path) -> None:
 
 def test_an_empty_checkpoint_is_refused(model: Path) -> None:
     (model / AM).write_bytes(b"")
+    refuse(model, r"checkpoint_40\.pth is empty")
+
+
+@pytest.mark.parametrize("part", [AM, VOC])
+def test_a_checkpoint_of_the_format_before_zip_loads(model: Path, part: Path) -> None:
+    entries = torch.load(model / part, weights_only=True)
+    torch.save(entries, model / part, _use_new_zipfile_serialization=False)
+    assert load(model).voices()
+    data = (model / part).read_bytes()
+    (model / part).write_bytes(data[: len(data) // 2])
     refuse(model, "truncated or no checkpoint")
 
 
@@ -332,6 +342,35 @@ def test_a_listed_voice_without_a_folder_is_skipped(model: Path) -> None:
     assert [files.name for files in find_voices(model)] == [NAME]
 
 
+def test_a_voice_listed_twice_is_one(model: Path) -> None:
+    (model / "voices/voices.json").write_text(json.dumps({"voices": [NAME, NAME]}))
+    assert [voice.name for voice in load(model).voices()] == [NAME]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../voices/v_nsf", "a/b", "a\\b"])
+def test_a_name_that_is_a_path_is_refused(model: Path, name: str) -> None:
+    (model / "voices/voices.json").write_text(json.dumps({"voices": [name]}))
+    refuse(model, r"voices\.json names a voice .*, which is no plain name")
+
+
+@pytest.mark.parametrize(
+    ("gone", "reason"),
+    [("voc/ckpt", "voc/ckpt holds no checkpoint"), ("am/config.yaml", "missing")],
+)
+def test_a_voice_that_misses_a_file_leaves_the_others_usable(
+    model: Path, gone: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(model / VOICE, model / "voices/broken")
+    (model / "voices/voices.json").write_text(json.dumps({"voices": ["broken", NAME]}))
+    path = model / "voices/broken" / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    engine = load(model)
+    assert [voice.name for voice in engine.voices()] == [NAME]
+    assert f"the voice broken is left out: {path}" in caplog.text
+    with pytest.raises(EngineUnavailable, match=reason):
+        engine.load("broken")
+
+
 def test_a_custom_checkpoint_replaces_the_voices(model: Path) -> None:
     custom = {
         "voice_name": "mine",
@@ -343,6 +382,8 @@ def test_a_custom_checkpoint_replaces_the_voices(model: Path) -> None:
     }
     edit(model / "configuration.json", "model", "custom_ckpt", value=custom)
     assert [voice.name for voice in load(model).voices()] == ["mine"]
+    edit(model / "configuration.json", "model", "custom_ckpt", value=custom | {"voice_name": "a/b"})
+    refuse(model, r"configuration\.json names a voice 'a/b'")
     custom["am_ckpt"] = "../../outside.pth"
     edit(model / "configuration.json", "model", "custom_ckpt", value=custom)
     refuse(model, "leads out of the model folder")
