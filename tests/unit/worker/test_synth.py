@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from click.testing import CliRunner, Result
 
+from tests.golden.make_voice import TINY, make_voice
 from tests.reference import ACOUSTIC_LIMIT, GOLDEN, WAVE_LIMIT, references, worst
 from worker.cli import main
 from worker.synth import to_pcm16
@@ -34,6 +36,29 @@ def test_stages_are_the_reference_s(tmp_path: Path) -> None:
     waves = [to_pcm16(reference.expected["wav"]) for reference in references("plain")]
     assert rate_hz == 16000
     assert worst(samples, np.concatenate(waves)) <= 2
+
+
+def test_stages_of_an_utterance_without_a_frame_are_empty(tmp_path: Path) -> None:
+    silent = tmp_path / "model"
+    make_voice(silent)
+    mute(silent)
+    wav, npz = tmp_path / "out.wav", tmp_path / "out.npz"
+    done = run("synth", "--model", str(silent), "--symbols", SYMBOLS, "-o", str(wav),
+               "--stages", str(npz))  # fmt: skip
+    assert done.exit_code == 0, done.output
+    name = references("plain")[0].name
+    with np.load(npz) as found:
+        assert found[f"{name}/wav"].shape == (0,)
+        assert found[f"{name}/voc_conv_pre"].shape == (TINY.vocoder["channels"], 0)
+        assert found[f"{name}/voc_conv_pre"].dtype == np.float32
+
+
+def mute(folder: Path) -> None:
+    """Below zero before its last activation, every duration is zero frames."""
+    path = next(folder.glob("voices/*/am/ckpt/checkpoint_0.pth"))
+    entries = torch.load(path, weights_only=True)
+    entries["model"]["variance_adaptor.duration_predictor.fc.bias"].fill_(-50.0)
+    torch.save(entries, path)
 
 
 def test_pcm_is_upstream_s_but_for_the_wrap_at_full_scale() -> None:

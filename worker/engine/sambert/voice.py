@@ -127,6 +127,8 @@ class SambertVoice:
     @torch.inference_mode()
     def first_convolution(self, mel: Array) -> Array:
         """The vocoder's first convolution over mel [frames, mels]: [channels, frames]."""
+        if not len(mel):
+            return np.zeros((self.vocoder.config.channels, 0), dtype=np.float32)
         frames = torch.from_numpy(mel[:, : self.vocoder.config.in_channels]).to(self.device)
         out: Array = self._folded.pre(frames.t()[None, :, None])[0, :, 0].cpu().numpy()
         return out
