@@ -1,7 +1,8 @@
 """Model folders from ModelScope's hub: fetched once by id and revision, then used offline.
 
 A folder appears under `<models>/<owner>/<name>@<revision>` only when it is whole and has its
-`SHA256SUMS`; until then what has arrived waits beside it and the next try goes on from there.
+`SHA256SUMS`; until then what has arrived waits beside it and the next try goes on from there. A
+folder there without one was put there by hand and is used as it is.
 """
 
 import errno
@@ -69,11 +70,20 @@ def fetch(
         report(f"{ref.id}@{ref.revision} is in {folder}")
         check(folder)
         return folder
+    if folder.is_dir() and any(folder.iterdir()):
+        report(f"{ref.id}@{ref.revision} is in {folder}, unchecked: it has no {CHECKSUMS}")
+        return folder
     if offline:
         raise EngineUnavailable(
             f"{ref.id}@{ref.revision} is not in {models}, and fetching is turned off; run "
             f"ttsfarm-worker fetch {ref.id}@{ref.revision} where there is a network"
         )
+    _fetch(ref, folder, models, endpoint, report)
+    report(f"{ref.id}@{ref.revision} is in {folder}")
+    return folder
+
+
+def _fetch(ref: ModelRef, folder: Path, models: Path, endpoint: str | None, report: Report) -> None:
     partial = folder.with_name(folder.name + ".partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -83,9 +93,10 @@ def fetch(
         _write_checksums(partial)
         partial.rename(folder)
     except OSError as error:
-        raise translate(error, ref, models) from error
-    report(f"{ref.id}@{ref.revision} is in {folder}")
-    return folder
+        # Two may fetch at once, and the other was first.
+        if not (folder / CHECKSUMS).is_file():
+            raise translate(error, ref, models) from error
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check(folder: Path) -> None:
