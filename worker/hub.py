@@ -1,7 +1,8 @@
 """Model folders from ModelScope's hub: fetched once by id and revision, then used offline.
 
 A folder appears under `<models>/<owner>/<name>@<revision>` only when it is whole and has its
-`SHA256SUMS`; until then what has arrived waits beside it and the next try goes on from there.
+`SHA256SUMS`; until then what has arrived waits beside it and the next try goes on from there. A
+folder there without one was put there by hand and is used as it is.
 """
 
 import errno
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shared.errors import EngineUnavailable, Unavailable
-from worker.engine.sambert.folder import CHECKSUMS, read_checksums, sha256_of
+from worker.engine.sambert.folder import CHECKSUMS, is_plain, read_checksums, sha256_of
 
 DEFAULT_REVISION = "master"
 Report = Callable[[str], None]
@@ -43,7 +44,7 @@ def parse_ref(text: str, revision: str | None = None) -> ModelRef:
     name, _, tail = text.partition("@")
     parts = name.split("/")
     chosen = revision or tail or DEFAULT_REVISION
-    if len(parts) != 2 or not all(_plain(part) for part in (*parts, chosen)):
+    if len(parts) != 2 or not all(is_plain(part) for part in (*parts, chosen)):
         raise EngineUnavailable(
             f"{text!r} names no model: expected owner/name or owner/name@revision, such as "
             "iic/speech_sambert-hifigan_tts_zhitian_emo_zh-cn_16k@v1.0.0"
@@ -69,11 +70,20 @@ def fetch(
         report(f"{ref.id}@{ref.revision} is in {folder}")
         check(folder)
         return folder
+    if folder.is_dir() and any(folder.iterdir()):
+        report(f"{ref.id}@{ref.revision} is in {folder}, unchecked: it has no {CHECKSUMS}")
+        return folder
     if offline:
         raise EngineUnavailable(
             f"{ref.id}@{ref.revision} is not in {models}, and fetching is turned off; run "
             f"ttsfarm-worker fetch {ref.id}@{ref.revision} where there is a network"
         )
+    _fetch(ref, folder, models, endpoint, report)
+    report(f"{ref.id}@{ref.revision} is in {folder}")
+    return folder
+
+
+def _fetch(ref: ModelRef, folder: Path, models: Path, endpoint: str | None, report: Report) -> None:
     partial = folder.with_name(folder.name + ".partial")
     try:
         partial.mkdir(parents=True, exist_ok=True)
@@ -83,14 +93,15 @@ def fetch(
         _write_checksums(partial)
         partial.rename(folder)
     except OSError as error:
-        raise translate(error, ref, models) from error
-    report(f"{ref.id}@{ref.revision} is in {folder}")
-    return folder
+        # Two may fetch at once, and the other was first.
+        if not (folder / CHECKSUMS).is_file():
+            raise translate(error, ref, models) from error
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def check(folder: Path) -> None:
     """Raises `EngineUnavailable` naming every file that is missing or not as it was fetched."""
-    expected = read_checksums(folder)
+    expected = read_checksums(folder) or {}
     damaged = [
         name
         for name, digest in expected.items()
@@ -204,8 +215,3 @@ def _write_checksums(folder: Path) -> None:
 def _line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return lines[0][:300] if lines else type(error).__name__
-
-
-def _plain(part: str) -> bool:
-    """Fit to be a folder's name."""
-    return bool(part) and part not in (".", "..") and "/" not in part and "\\" not in part

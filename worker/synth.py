@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from shared.errors import EmptyAudio, FarmError, InvalidRequest
+from shared.errors import EmptyAudio, FarmError, InvalidRequest, SynthesisError
 from worker.engine.sambert.engine import SambertEngine
 from worker.engine.sambert.grades import Grade
 from worker.engine.sambert.options import SambertOptions
@@ -83,23 +83,28 @@ def run(asked: Synthesis) -> Iterator[str]:
     engine = SambertEngine(options)
     voice = engine.loaded(asked.voice or engine.voices()[0].name)
     _check(voice, lines, asked)
+    for path in filter(None, (asked.output, asked.stages)):
+        _require_writable(path)
     waves: list[Samples] = []
     tensors: dict[str, NDArray[Any]] = {}
-    for line, stages in _render(voice, lines, asked):
-        waves.append(stages.wave)
-        if asked.stages:
-            tensors |= stage_tensors(line.name, stages, voice)
-        yield f"{line.name}: {len(stages.wave) / voice.rate_hz:.2f} s"
-    if asked.output:
-        write_wave(asked.output, waves, voice.rate_hz)
-    if asked.stages:
-        write_stages(asked.stages, tensors)
+    try:
+        for line, stages in _render(voice, lines, asked):
+            waves.append(stages.wave)
+            if asked.stages:
+                tensors |= stage_tensors(line.name, stages, voice)
+            yield f"{line.name}: {len(stages.wave) / voice.rate_hz:.2f} s"
+    finally:
+        # What was spoken before a line that cannot be is no less worth.
+        if asked.output and waves:
+            write_wave(asked.output, waves, voice.rate_hz)
+        if asked.stages and tensors:
+            write_stages(asked.stages, tensors)
 
 
 def read_lines(path: Path) -> list[Line]:
     """The lines of a symbol file. Raises `InvalidRequest` naming the first that is none."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"{path} could not be read: {error}") from error
     lines = []
@@ -142,7 +147,23 @@ def _render(
 ) -> Iterator[tuple[Line, Stages]]:
     for first in range(0, len(lines), asked.batch):
         chosen = lines[first : first + asked.batch]
-        yield from zip(chosen, voice.stages([asked.utterance(c) for c in chosen]), strict=True)
+        try:
+            found = voice.stages([asked.utterance(c) for c in chosen])
+        except SynthesisError as error:
+            name = chosen[error.details.get("item", 0)].name
+            raise InvalidRequest(f"{name}: {error.message}") from error
+        yield from zip(chosen, found, strict=True)
+
+
+def _require_writable(path: Path) -> None:
+    """Raises `InvalidRequest` where the file cannot be written; leaves what is there."""
+    new = not path.exists()
+    try:
+        path.open("ab").close()
+        if new:
+            path.unlink()
+    except OSError as error:
+        raise InvalidRequest(f"{path} could not be written: {error}") from error
 
 
 def to_pcm16(samples: Samples) -> NDArray[np.int16]:

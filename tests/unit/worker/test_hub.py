@@ -76,6 +76,33 @@ def test_a_file_changed_later_is_named(hub: FakeHub, models: Path) -> None:
         fetch(REF, models, offline=True)
 
 
+@pytest.mark.parametrize("offline", [False, True])
+def test_a_folder_put_there_by_hand_is_used_unchecked(
+    hub: FakeHub, models: Path, offline: bool
+) -> None:
+    placed = Path(shutil.copytree(hub.folder, REF.folder(models)))
+    lines: list[str] = []
+    found = fetch(REF, models, endpoint=hub.url, offline=offline, report=lines.append)
+    assert found == placed
+    assert lines == [f"iic/tiny@v1.0.0 is in {placed}, unchecked: it has no SHA256SUMS"]
+    assert not hub.asked
+
+
+def test_of_two_that_fetch_at_once_the_second_takes_what_the_first_got(
+    hub: FakeHub, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename = Path.rename
+
+    def late(partial: Path, folder: Path) -> Path:
+        shutil.copytree(partial, folder)
+        return rename(partial, folder)
+
+    monkeypatch.setattr(Path, "rename", late)
+    folder = fetch(REF, models, endpoint=hub.url)
+    assert files(folder) == files(hub.folder)
+    assert fetch(REF, models, offline=True) == folder
+
+
 def test_offline_without_the_model_says_how_to_get_it(models: Path) -> None:
     with pytest.raises(EngineUnavailable, match=r"ttsfarm-worker fetch iic/tiny@v1\.0\.0"):
         fetch(REF, models, offline=True)

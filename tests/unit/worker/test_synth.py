@@ -1,14 +1,20 @@
 """The commands `synth` and `fetch` as a user runs them."""
 
+import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from click.testing import CliRunner, Result
 
+from tests.golden.make_voice import TINY, make_voice
 from tests.reference import ACOUSTIC_LIMIT, GOLDEN, WAVE_LIMIT, references, worst
 from worker.cli import main
+from worker.engine.sambert.options import SambertOptions
+from worker.engine.sambert.voice import SambertVoice
 from worker.synth import to_pcm16
 
 MODEL = str(GOLDEN / "plain" / "model")
@@ -34,6 +40,29 @@ def test_stages_are_the_reference_s(tmp_path: Path) -> None:
     waves = [to_pcm16(reference.expected["wav"]) for reference in references("plain")]
     assert rate_hz == 16000
     assert worst(samples, np.concatenate(waves)) <= 2
+
+
+def test_stages_of_an_utterance_without_a_frame_are_empty(tmp_path: Path) -> None:
+    silent = tmp_path / "model"
+    make_voice(silent)
+    mute(silent)
+    wav, npz = tmp_path / "out.wav", tmp_path / "out.npz"
+    done = run("synth", "--model", str(silent), "--symbols", SYMBOLS, "-o", str(wav),
+               "--stages", str(npz))  # fmt: skip
+    assert done.exit_code == 0, done.output
+    name = references("plain")[0].name
+    with np.load(npz) as found:
+        assert found[f"{name}/wav"].shape == (0,)
+        assert found[f"{name}/voc_conv_pre"].shape == (TINY.vocoder["channels"], 0)
+        assert found[f"{name}/voc_conv_pre"].dtype == np.float32
+
+
+def mute(folder: Path) -> None:
+    """Below zero before its last activation, every duration is zero frames."""
+    path = next(folder.glob("voices/*/am/ckpt/checkpoint_0.pth"))
+    entries = torch.load(path, weights_only=True)
+    entries["model"]["variance_adaptor.duration_predictor.fc.bias"].fill_(-50.0)
+    torch.save(entries, path)
 
 
 def test_pcm_is_upstream_s_but_for_the_wrap_at_full_scale() -> None:
@@ -86,6 +115,45 @@ def test_a_missing_model_and_a_place_that_cannot_be_written_are_named(tmp_path: 
     done = run("synth", "--model", MODEL, "--symbols", SYMBOLS, "--stages", f"{gone}/o.npz")
     assert done.exit_code == 1
     assert "could not be written" in done.output
+
+
+def test_a_line_that_turns_out_too_long_is_named_and_the_lines_before_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, *_, last = sorted(references("plain"), key=lambda r: int(r.expected["n_frames"]))
+    limit_s = int(first.expected["n_frames"]) * 200 / 16000
+    monkeypatch.setattr("worker.synth.SambertOptions", partial(SambertOptions, max_audio_s=limit_s))
+    monkeypatch.setattr(SambertVoice, "warm_up", lambda _: None)
+    lines = tmp_path / "lines.tsv"
+    rows = [("short", first), ("fits", first), ("long", last), ("after", first)]
+    lines.write_text("".join(f"{name}\t{r.utterance.symbols}\n" for name, r in rows))
+    wav, npz = tmp_path / "out.wav", tmp_path / "out.npz"
+    done = run("synth", "--model", MODEL, "--symbols", str(lines), "--batch", "2", "-o", str(wav),
+               "--stages", str(npz))  # fmt: skip
+    assert done.exit_code == 1
+    assert re.search(r"Error: long: .* frames, the limit is", done.output)
+    samples, _ = soundfile.read(wav)
+    assert len(samples) == 2 * len(first.expected["wav"])
+    with np.load(npz) as found:
+        assert {name.partition("/")[0] for name in found} == {"short", "fits"}
+
+
+def test_a_mark_of_byte_order_is_no_part_of_a_name(tmp_path: Path) -> None:
+    lines = tmp_path / "lines.tsv"
+    lines.write_text(f"a\t{references('plain')[0].utterance.symbols}\n", encoding="utf-8-sig")
+    done = run("synth", "--model", MODEL, "--symbols", str(lines), "-o", str(tmp_path / "o.wav"))
+    assert done.output.startswith("a: ")
+
+
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_spoken(tmp_path: Path) -> None:
+    gone, wav = str(tmp_path / "gone"), tmp_path / "o.wav"
+    done = run("synth", "--model", MODEL, "--symbols", SYMBOLS, "-o", f"{gone}/o.wav")
+    assert done.output == f"Error: {gone}/o.wav could not be written: " + (
+        f"[Errno 2] No such file or directory: '{gone}/o.wav'\n"
+    )
+    done = run("synth", "--model", MODEL, "--symbols", SYMBOLS, "-o", str(wav), "--emotion", "calm")
+    assert done.exit_code == 1
+    assert not wav.exists()
 
 
 def test_fetch_explains_itself(tmp_path: Path) -> None:

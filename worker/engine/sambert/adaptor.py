@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from worker.engine.sambert.config import AcousticConfig
 from worker.engine.sambert.layers import Fsmn, Prenet
-from worker.engine.sambert.loops import Array, DurationWeights, Lstm
+from worker.engine.sambert.loops import Array, DurationWeights, Lstm, as_array
 
 
 class VariancePredictor(nn.Module):
@@ -52,13 +52,13 @@ class DurationPredictor(nn.Module):
         input_w = lstm["weight_ih_l0"][:, : -self.condition_units]
         linears = self.prenet.linears()
         return DurationWeights(
-            prenet_w=tuple(_packed(linear.weight) for linear in linears),
-            prenet_b=tuple(_packed(linear.bias) for linear in linears),
-            first_w=_packed(torch.cat([input_w, lstm["weight_hh_l0"]], dim=1)),
-            second_w=_packed(torch.cat([lstm["weight_ih_l1"], lstm["weight_hh_l1"]], dim=1)),
-            second_b=_packed(lstm["bias_ih_l1"] + lstm["bias_hh_l1"]),
-            out_w=_packed(self.fc.weight),
-            out_b=_packed(self.fc.bias),
+            prenet_w=tuple(as_array(linear.weight) for linear in linears),
+            prenet_b=tuple(as_array(linear.bias) for linear in linears),
+            first_w=as_array(torch.cat([input_w, lstm["weight_hh_l0"]], dim=1)),
+            second_w=as_array(torch.cat([lstm["weight_ih_l1"], lstm["weight_hh_l1"]], dim=1)),
+            second_b=as_array(lstm["bias_ih_l1"] + lstm["bias_hh_l1"]),
+            out_w=as_array(self.fc.weight),
+            out_b=as_array(self.fc.bias),
         )
 
     def project(self, condition: Tensor) -> Tensor:
@@ -121,7 +121,3 @@ def round_durations(log_duration: Array, speed: float, group: int) -> Durations:
     exact = np.minimum(exact, np.float32(1e9))
     frames = (exact + np.float32(0.5)).astype(np.int64)
     return Durations(frames=frames, band=int(exact.max() / np.float32(group) + np.float32(0.5)))
-
-
-def _packed(tensor: Tensor) -> Array:
-    return np.ascontiguousarray(tensor.detach().cpu().numpy(), dtype=np.float32)

@@ -1,7 +1,7 @@
 """Reads checkpoints into state dicts that a module tree accepts strictly, or says why not.
 
-Only tensors are unpickled (`weights_only`), the file is memory-mapped, and training state is never
-read. Weight norm is folded here, once, in float64.
+Only tensors are unpickled (`weights_only`), the file is memory-mapped where its format allows, and
+training state is never read. Weight norm is folded here, once, in float64.
 """
 
 import pickle
@@ -18,6 +18,8 @@ from shared.errors import EngineUnavailable
 
 State = dict[str, Tensor]
 _SHOWN = 5  # faults spelled out in a message; a wrong config makes hundreds
+# How a checkpoint from before torch's zip format begins, which cannot be memory-mapped.
+_UNZIPPED = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 
 # How weight norm's direction and gain are named by torch before and since 2.0.
 _NORM_NAMES = (
@@ -32,7 +34,12 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     Raises `EngineUnavailable` when the file is missing, truncated or not made of plain tensors.
     """
     try:
-        entries = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        with path.open("rb") as stream:
+            head = stream.read(len(_UNZIPPED))
+        if not head:
+            raise EngineUnavailable(f"{path} is empty; fetch the model again")
+        mapped = head != _UNZIPPED
+        entries = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError as error:
         raise EngineUnavailable(f"{path} is missing; fetch the model again") from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
@@ -61,13 +68,17 @@ def vocoder_state(entries: Mapping[str, Any], path: Path) -> State:
     """The generator's tensors with weight norm folded."""
     model = entries.get("model")
     generator = model.get("generator") if isinstance(model, Mapping) else None
-    return fold_weight_norm(_tensors(generator, path, "model.generator"))
+    try:
+        return fold_weight_norm(_tensors(generator, path, "model.generator"))
+    except ValueError as error:
+        raise EngineUnavailable(f"{path} does not fit: {error}") from error
 
 
 def fold_weight_norm(state: State) -> State:
     """The state dict with plain `weight`s: w = v * g / |v|, the norm over all axes but the first.
 
     A transposed convolution's first axis is its input, which is what upstream normalises over.
+    Raises `ValueError` naming a direction and gain that are not of one tensor.
     """
     folded = {}
     for name, tensor in state.items():
@@ -77,6 +88,11 @@ def fold_weight_norm(state: State) -> State:
                 and (prefix := name.removesuffix(direction)) + gain in state
             ):
                 v, g = tensor.double(), state[prefix + gain].double()
+                if not v.dim() or g.numel() != len(v):
+                    raise ValueError(
+                        f"{name} has shape {tuple(v.shape)}, which {gain} of shape "
+                        f"{tuple(g.shape)} has no gains for"
+                    )
                 norm = v.flatten(1).norm(dim=1).reshape(-1, *[1] * (v.dim() - 1))
                 folded[prefix + "weight"] = (v * (g.reshape_as(norm) / norm)).float()
                 break
@@ -126,6 +142,8 @@ def read_array(path: Path | None, shape: tuple[int, ...], what: str) -> NDArray[
     if not isinstance(values, np.ndarray) or values.shape != shape:
         found = getattr(values, "shape", type(values).__name__)
         raise EngineUnavailable(f"{path} has shape {found}, the config says {shape}")
+    if values.dtype.kind not in "fiu":
+        raise EngineUnavailable(f"{path} holds {values.dtype.name}, expected numbers")
     if not np.isfinite(values).all():
         raise EngineUnavailable(f"{path} holds NaN or infinity")
     return values.astype(np.float32)

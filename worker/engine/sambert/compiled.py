@@ -25,6 +25,7 @@ from worker.engine.sambert.loops import (
     Durations,
     DurationWeights,
     Lstm,
+    longest_first,
 )
 from worker.engine.sambert.memory import gather
 from worker.engine.sambert.slim import OUTPUTS, Slim, beside, multiply_one, slim
@@ -270,13 +271,15 @@ class CompiledLoops:
         n_out = len(weights.mel_b)
 
         def run(items: Sequence[DecoderInput]) -> list[Tensor]:
-            order = sorted(range(len(items)), key=lambda i: -len(items[i].inputs))
-            batch = _batch([items[i] for i in order])
+            ordered, places = longest_first(items)
+            batch = _batch(ordered)
             n, longest, _ = batch.inputs.shape
             out = np.zeros((n, longest, n_out), dtype=np.float32)
             decode(w, blocks, batch, out)
-            found = dict(zip(order, range(n), strict=True))
-            return [torch.from_numpy(out[found[i], : len(items[i].inputs)]) for i in range(n)]
+            return [
+                torch.from_numpy(out[at, : len(item.inputs)])
+                for at, item in zip(places, items, strict=True)
+            ]
 
         return run
 

@@ -192,6 +192,7 @@ def parse_vocoder(values: Mapping[str, Any], what: str) -> VocoderConfig:
     if not read.flag("repeat_upsample", True):
         read.faults.append("repeat_upsample is false, which is not supported")
     source = _mapping(read, "nsf_params")
+    nsf = Reader(source)
     activation = Reader(_mapping(read, "nonlinear_activation_params"))
     config = VocoderConfig(
         in_channels=read.count("in_channels", 80),
@@ -203,10 +204,10 @@ def parse_vocoder(values: Mapping[str, Any], what: str) -> VocoderConfig:
         block_dilations=_dilations(read),
         causal=read.flag("causal", True),
         slope=activation.number("negative_slope", 0.1),
-        n_harmonics=Reader(source).count("nb_harmonics", 7) if source else None,
-        source_rate_hz=Reader(source).count("sampling_rate", 16000),
+        n_harmonics=nsf.count("nb_harmonics", 7) if source else None,
+        source_rate_hz=nsf.count("sampling_rate", 16000),
     )
-    read.faults += activation.faults + _misfits(config)
+    read.faults += nsf.faults + activation.faults + _misfits(config)
     read.finish(what)
     return config
 

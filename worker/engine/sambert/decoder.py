@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from worker.engine.sambert.config import AcousticConfig
 from worker.engine.sambert.layers import ConvFeedForward, Prenet, layer_norm
-from worker.engine.sambert.loops import Array, DecoderInput, DecoderWeights
+from worker.engine.sambert.loops import Array, DecoderInput, DecoderWeights, as_array
 
 
 class HybridAttention(nn.Module):
@@ -101,11 +101,11 @@ def pack_decoder(decoder: HybridAttentionDecoder, config: AcousticConfig) -> Dec
     stacked = {name: np.stack([block[name] for block in blocks]) for name in blocks[0]}
     mel_w, mel_b = _behind_norm(decoder.dec_out_proj.weight, decoder.dec_out_proj.bias, decoder.ln)
     return DecoderWeights(
-        prenet_w=tuple(_packed(linear.weight) for linear in prenet[:-1]),
-        prenet_b=tuple(_packed(linear.bias) for linear in prenet[:-1]),
-        in_w=_packed(in_w * sqrt(units)),
-        mel_w=_packed(mel_w),
-        mel_b=_packed(mel_b),
+        prenet_w=tuple(as_array(linear.weight) for linear in prenet[:-1]),
+        prenet_b=tuple(as_array(linear.bias) for linear in prenet[:-1]),
+        in_w=as_array(in_w * sqrt(units)),
+        mel_w=as_array(mel_w),
+        mel_b=as_array(mel_b),
         n_heads=config.decoder.n_heads,
         n_mels=config.n_mels,
         **stacked,
@@ -124,14 +124,14 @@ def _pack_block(block: DecoderBlock, config: AcousticConfig) -> dict[str, Array]
     mix_b = attention.fc_x.bias.double() + attention.fc_h.bias.double()
     up_w, up_b = _behind_norm(ffn.w_1.weight[:, :, 0], cast(Tensor, ffn.w_1.bias), ffn.layer_norm)
     return {
-        "qkv_w": _packed((qkv_w * gain[:, None])[_alternate(config, 3)]),
-        "qkv_b": _packed((qkv_b * gain)[_alternate(config, 3)]),
-        "mix_w": _packed(mix_w[:, _alternate(config, 2)]),
-        "mix_b": _packed(mix_b),
-        "up_w": _packed(up_w),
-        "up_b": _packed(up_b),
-        "down_w": _packed(ffn.w_2.weight[:, :, 0]),
-        "down_b": _packed(cast(Tensor, ffn.w_2.bias)),
+        "qkv_w": as_array((qkv_w * gain[:, None])[_alternate(config, 3)]),
+        "qkv_b": as_array((qkv_b * gain)[_alternate(config, 3)]),
+        "mix_w": as_array(mix_w[:, _alternate(config, 2)]),
+        "mix_b": as_array(mix_b),
+        "up_w": as_array(up_w),
+        "up_b": as_array(up_b),
+        "down_w": as_array(ffn.w_2.weight[:, :, 0]),
+        "down_b": as_array(cast(Tensor, ffn.w_2.bias)),
     }
 
 
@@ -146,7 +146,3 @@ def _behind_norm(weight: Tensor, bias: Tensor, norm: nn.LayerNorm) -> tuple[Tens
     """A map of a norm's output as a map of the bare normalised value."""
     weight, bias = weight.double(), bias.double()
     return weight * norm.weight.double(), bias + weight @ norm.bias.double()
-
-
-def _packed(tensor: Tensor) -> Array:
-    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())

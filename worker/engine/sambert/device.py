@@ -1,12 +1,17 @@
 """Where a voice's tensors live: the processor, or a CUDA GPU that was asked for and is there."""
 
 import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
-from shared.errors import EngineUnavailable
+from shared.errors import EngineUnavailable, FarmError
 
 CPU = torch.device("cpu")
+_ACCELERATOR: type[BaseException] | tuple[()] = getattr(torch, "AcceleratorError", ())
+_GPU_FAULT = re.compile(r"CUDA|cuDNN|CUBLAS")  # how torch's errors name it, old and new
 _NAMES = re.compile(r"cpu|cuda(?::\d+)?")
 
 
@@ -35,3 +40,26 @@ def find_device(name: str) -> torch.device:
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
     return device
+
+
+@contextmanager
+def gpu_faults(full: type[FarmError]) -> Iterator[None]:
+    """Turns torch's errors of a GPU into the farm's: `full` where its memory was too small.
+
+    After any other the process can use the GPU no more, so they become `EngineUnavailable`.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        # A recording that ran out of memory ends with an error of its own.
+        if any(isinstance(e, torch.OutOfMemoryError) for e in (error, error.__context__)):
+            # What was made so far hangs on the error, and a smaller batch needs the room.
+            traceback.clear_frames(error.__traceback__)
+            torch.cuda.empty_cache()
+            raise full("The GPU's memory is too small for this") from error
+        if isinstance(error, _ACCELERATOR) or _GPU_FAULT.search(str(error)):
+            reason = str(error).strip().partition("\n")[0]
+            raise EngineUnavailable(
+                f"The GPU failed ({reason}); start the worker's process again"
+            ) from error
+        raise

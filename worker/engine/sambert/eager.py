@@ -25,6 +25,7 @@ from worker.engine.sambert.loops import (
     DurationWeights,
     Loops,
     Lstm,
+    longest_first,
 )
 
 
@@ -105,14 +106,13 @@ def on(weights: DecoderWeights | DurationWeights, device: torch.device) -> Any:
 
 def _decode(weights: Any, items: Sequence[DecoderInput], device: torch.device) -> list[Tensor]:
     """The frames of each item; a GPU records the step and plays it back."""
-    order = sorted(range(len(items)), key=lambda i: -len(items[i].inputs))
-    state = Decoding(weights, [items[i] for i in order], device)
+    ordered, places = longest_first(items)
+    state = Decoding(weights, ordered, device)
     if device.type == "cuda":
         _play(state)
     else:
         state.run()
-    found = dict(zip(order, range(len(items)), strict=True))
-    return [state.out[found[i], : len(items[i].inputs)] for i in range(len(items))]
+    return [state.out[at, : len(item.inputs)] for at, item in zip(places, items, strict=True)]
 
 
 def _play(state: "Decoding") -> None:

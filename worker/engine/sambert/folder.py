@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -19,6 +19,7 @@ from shared.errors import EngineUnavailable
 
 CHECKSUMS = "SHA256SUMS"
 DEFAULT_RATE_HZ = 16_000
+_CHECKSUM = re.compile(r"([0-9a-fA-F]{64}) [ *](?:\./)?(.+)")
 _CHECKPOINT = re.compile(r"^checkpoint.*?_?(\d+)\.pth$")
 
 
@@ -43,11 +44,16 @@ class VoiceFiles:
         return files + [f for f in (self.mvn, self.se, self.audio_config) if f is not None]
 
 
-def find_voices(folder: Path) -> list[VoiceFiles]:
+Unfit = dict[str, EngineUnavailable]  # why a voice cannot be used, by its name
+
+
+def find_voices(folder: Path, unfit: Unfit | None = None) -> list[VoiceFiles]:
     """Every voice of a model folder, its default voice first; nothing is loaded.
 
-    Raises `EngineUnavailable` when the folder is no Sambert-HifiGAN model or misses a file.
+    One that misses a file goes to `unfit` where others miss none. Raises `EngineUnavailable` when
+    the folder is no Sambert-HifiGAN model or none of its voices is whole.
     """
+    unfit = {} if unfit is None else unfit
     if not folder.is_dir():
         raise EngineUnavailable(
             f"{folder} is no folder; give the one that `ttsfarm-worker fetch` printed"
@@ -58,7 +64,16 @@ def find_voices(folder: Path) -> list[VoiceFiles]:
         raise EngineUnavailable(f"{folder}: model.sample_rate is {rate_hz!r}, expected hertz")
     if model.get("custom_ckpt"):
         return [_custom_voice(folder, model["custom_ckpt"], rate_hz)]
-    voices = list(_listed_voices(folder, rate_hz)) or list(_base_models(folder, rate_hz))
+    places = list(_listed_voices(folder)) or list(_base_models(folder))
+    voices, missing = [], Unfit()
+    for place in places:
+        try:
+            voices.append(_voice(folder, rate_hz, place))
+        except EngineUnavailable as error:
+            missing[place.name] = error
+    if missing and not voices:
+        raise next(iter(missing.values()))
+    unfit |= missing
     if not voices:
         raise EngineUnavailable(
             f"{folder} holds no voice: expected voices/voices.json with voices/<name>/ folders, "
@@ -73,7 +88,7 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise _missing(path) from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:  # ValueError: also of an impossible date
         raise EngineUnavailable(f"{path} could not be read as YAML: {error}") from error
     if not isinstance(values, Mapping):
         raise EngineUnavailable(f"{path} is no mapping of settings")
@@ -83,14 +98,19 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
 def fingerprint(files: VoiceFiles) -> str:
     """The voice's revision: 12 hexadecimal digits over the content of all its files.
 
-    Raises `EngineUnavailable` when a file differs from the folder's `SHA256SUMS`.
+    Raises `EngineUnavailable` when a file is not as the folder's `SHA256SUMS` says, or not in it.
     """
     expected = read_checksums(files.folder)
     whole = hashlib.sha256()
     for path in files.present():
         digest = sha256_of(path)
         name = path.relative_to(files.folder).as_posix()
-        if expected.get(name, digest) != digest:
+        if expected is not None and name not in expected:
+            raise EngineUnavailable(
+                f"{path} is not in {CHECKSUMS}, so nothing tells whether it is the model's own; "
+                f"list it there with sha256sum, or delete {CHECKSUMS} to use the folder unchecked"
+            )
+        if expected is not None and expected[name] != digest:
             raise EngineUnavailable(
                 f"{path} is damaged: its SHA-256 is {digest}, {CHECKSUMS} says {expected[name]}; "
                 "fetch the model again"
@@ -99,13 +119,26 @@ def fingerprint(files: VoiceFiles) -> str:
     return whole.hexdigest()[:12]
 
 
-def read_checksums(folder: Path) -> dict[str, str]:
-    """File names relative to `folder` and their SHA-256; empty where the folder lists none."""
+def read_checksums(folder: Path) -> dict[str, str] | None:
+    """File names relative to `folder` and their SHA-256; None where the folder has no list.
+
+    Raises `EngineUnavailable` for a list that cannot be read to its last line.
+    """
     path = folder / CHECKSUMS
-    if not path.is_file():
-        return {}
-    rows = (line.split("  ", 1) for line in path.read_text("utf-8").splitlines() if line.strip())
-    return {row[1]: row[0] for row in rows if len(row) == 2}
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise EngineUnavailable(f"{path} could not be read: {error}") from error
+    found = {}
+    for number, line in enumerate(lines, start=1):
+        match = _CHECKSUM.fullmatch(line)
+        if match:
+            found[match[2]] = match[1].lower()
+        elif line.strip():
+            raise EngineUnavailable(f"{path}, line {number} is no line of sha256sum")
+    return found
 
 
 def sha256_of(path: Path) -> str:
@@ -136,31 +169,53 @@ def _model_section(folder: Path) -> Mapping[str, Any]:
     return model
 
 
-def _listed_voices(folder: Path, rate_hz: int) -> Iterator[VoiceFiles]:
+class _Place(NamedTuple):
+    """Where a voice's two models lie, and what belongs to neither."""
+
+    name: str
+    acoustic: Path
+    vocoder: Path
+    extra: Path
+
+
+def _listed_voices(folder: Path) -> Iterator[_Place]:
     path = folder / "voices" / "voices.json"
     if not path.is_file():
         return
     try:
-        names = json.loads(path.read_text(encoding="utf-8")).get("voices", [])
-    except (OSError, ValueError, AttributeError) as error:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise EngineUnavailable(f"{path} could not be read: {error}") from error
-    for name in names:
-        voice = folder / "voices" / str(name)
+    names = listed.get("voices", []) if isinstance(listed, dict) else listed
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise EngineUnavailable(f"{path}: voices is {names!r}, expected a list of names")
+    for name in dict.fromkeys(names):
+        _require_name(name, path)
+        voice = folder / "voices" / name
         # A voice listed without a folder is skipped, as upstream does.
         if voice.is_dir():
-            yield _voice(folder, str(name), rate_hz, voice / "am", voice / "voc", voice)
+            yield _Place(name, voice / "am", voice / "voc", voice)
 
 
-def _base_models(folder: Path, rate_hz: int) -> Iterator[VoiceFiles]:
+def _base_models(folder: Path) -> Iterator[_Place]:
     for base in sorted(folder.glob("basemodel_*")):
-        yield _voice(folder, base.name, rate_hz, base / "sambert", base / "hifigan", base)
+        yield _Place(base.name, base / "sambert", base / "hifigan", base)
 
 
-def _voice(
-    folder: Path, name: str, rate_hz: int, acoustic: Path, vocoder: Path, extra: Path
-) -> VoiceFiles:
+def is_plain(name: str) -> bool:
+    """Whether a name is fit to be a folder's."""
+    return bool(name) and name not in (".", "..") and not set(name) & {"/", "\\", "\0"}
+
+
+def _require_name(name: str, path: Path) -> None:
+    if not is_plain(name):
+        raise EngineUnavailable(f"{path} names a voice {name!r}, which is no plain name")
+
+
+def _voice(folder: Path, rate_hz: int, place: _Place) -> VoiceFiles:
+    acoustic, vocoder = place.acoustic, place.vocoder
     return VoiceFiles(
-        name=name,
+        name=place.name,
         folder=folder,
         rate_hz=rate_hz,
         am_config=_existing(acoustic / "config.yaml"),
@@ -169,7 +224,7 @@ def _voice(
         voc_checkpoint=_newest_checkpoint(vocoder / "ckpt"),
         mvn=_optional(acoustic / "mvn.npy"),
         se=_optional(acoustic / "se.npy"),
-        audio_config=_optional(extra / "audio_config.yaml"),
+        audio_config=_optional(place.extra / "audio_config.yaml"),
     )
 
 
@@ -177,6 +232,7 @@ def _custom_voice(folder: Path, custom: Any, rate_hz: int) -> VoiceFiles:
     needed = ("voice_name", "am_ckpt", "voc_ckpt", "am_config", "voc_config")
     if not isinstance(custom, dict) or not all(isinstance(custom.get(k), str) for k in needed):
         raise EngineUnavailable(f"{folder}: custom_ckpt must name {', '.join(needed)}")
+    _require_name(custom["voice_name"], folder / "configuration.json")
     root = folder.resolve()
 
     def at(key: str) -> Path:

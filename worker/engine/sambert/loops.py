@@ -73,6 +73,17 @@ Decoder = Callable[[Sequence[DecoderInput]], list[Tensor]]
 Lstm = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
+def as_array(tensor: Tensor) -> Array:
+    """A weight's values as loops take them."""
+    return np.ascontiguousarray(tensor.detach().float().cpu().numpy())
+
+
+def longest_first(items: Sequence[DecoderInput]) -> tuple[list[DecoderInput], list[int]]:
+    """The items by falling length, and where each of the given ones is among them."""
+    order = sorted(range(len(items)), key=lambda i: -len(items[i].inputs))
+    return [items[i] for i in order], sorted(range(len(items)), key=order.__getitem__)
+
+
 class Loops(Protocol):
     """One way to run the sequential parts; each method prepares a loop over given weights."""
 

@@ -15,11 +15,13 @@ from worker.engine.sambert.loops import Array
 
 _HUGE = 2 * 1024 * 1024
 _LINE = 64
+# Memory that processes could share is shared memory to Linux, which has no huge pages by default.
+_PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
 
 
 def huge_block(size: int) -> NDArray[np.uint8]:
     """Zeroed bytes, at least `size`, in huge pages where the system has them."""
-    pages = mmap.mmap(-1, size + 2 * _HUGE)
+    pages = mmap.mmap(-1, size + 2 * _HUGE, **_PRIVATE)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         # A kernel built without them refuses; ordinary pages do as well, only slower.
         with suppress(OSError):

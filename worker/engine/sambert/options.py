@@ -12,10 +12,10 @@ class SambertOptions:
     """How to load and run voices.
 
     `model_dirs` are ModelScope model folders. `cache_dir` holds what is compiled or built once a
-    machine; None keeps compiled loops beside the code and int8 graphs in memory. `compiled` False
-    runs the sequential parts without numba even where it is installed. `device` is cpu, cuda or
-    cuda:N; `half` is what grade fast computes residual blocks in. `batch_size` 0 is 4
-    utterances on a processor and 32 on a GPU. `chunk_frames` is the processor's.
+    machine; None keeps compiled loops beside the code or in `~/.cache` and int8 graphs in memory.
+    `compiled` False runs the sequential parts without numba even where it is installed. `device`
+    is cpu, cuda or cuda:N; `half` is what grade fast computes residual blocks in. `batch_size` 0
+    is 4 utterances on a processor and 32 on a GPU. `chunk_frames` is the processor's.
     """
 
     model_dirs: tuple[Path, ...] = ()

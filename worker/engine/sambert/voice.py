@@ -127,6 +127,8 @@ class SambertVoice:
     @torch.inference_mode()
     def first_convolution(self, mel: Array) -> Array:
         """The vocoder's first convolution over mel [frames, mels]: [channels, frames]."""
+        if not len(mel):
+            return np.zeros((self.vocoder.config.channels, 0), dtype=np.float32)
         frames = torch.from_numpy(mel[:, : self.vocoder.config.in_channels]).to(self.device)
         out: Array = self._folded.pre(frames.t()[None, :, None])[0, :, 0].cpu().numpy()
         return out
@@ -228,6 +230,11 @@ def _check_fit(files: VoiceFiles, config: AcousticConfig, vocoder: VocoderConfig
         )
     if (config.nsf_norm is None) != (vocoder.n_harmonics is None):
         faults.append("one of acoustic model and vocoder is NSF, the other is not")
+    if vocoder.n_harmonics is not None and vocoder.source_rate_hz != files.rate_hz:
+        faults.append(
+            f"the vocoder's source has {vocoder.source_rate_hz} Hz, "
+            f"configuration.json {files.rate_hz} Hz"
+        )
     if files.audio_config is not None:
         audio = read_yaml(files.audio_config).get("audio_config")
         audio = audio if isinstance(audio, Mapping) else {}

@@ -188,7 +188,7 @@ def convolve(
     _, panels, groups, channels, lanes = weights.shape
     extra = (groups - 1) * step
     nothing = np.zeros(panels * lanes, dtype=np.float32)
-    block = scratch.shape[1] // (SIZE * channels) - extra
+    block = scratch.shape[1] // (SIZE * channels) - extra  # over 0, as `TiledBlock.pays` asks
     line = channels * 4
     for first in range(0, total, block):
         rows = min(block, total - first)
@@ -233,6 +233,17 @@ class Samples:
         return self.rows.ctypes.data + (self.before - shift) * self.rows.strides[0]
 
 
+def groups_of(kernel: int) -> int:
+    """How many groups of four taps a kernel makes."""
+    return -(-kernel // TILE)
+
+
+def block_rows(conv: FoldedConv) -> int:
+    """How many rows of a convolution fit in a block; none where context alone fills it."""
+    channels, _, _, kernel = conv.weight.shape
+    return _BLOCK_FLOATS // (SIZE * channels) - (groups_of(kernel) - 1) * conv.dilation
+
+
 class TiledConv:
     """One convolution of equal input and output channels, and LeakyReLU of its result."""
 
@@ -240,7 +251,7 @@ class TiledConv:
         channels, _, _, kernel = conv.weight.shape
         self.slope, self.scratch = np.float32(slope), scratch
         self.step, self.left = conv.dilation, conv.left
-        groups = -(-kernel // TILE)
+        groups = groups_of(kernel)
         taps = np.zeros((groups * TILE, channels, channels))
         taps[:kernel] = conv.weight[:, :, 0].permute(2, 1, 0).double().numpy()
         grouped = taps.reshape(groups, TILE, channels, channels)
@@ -278,7 +289,8 @@ class TiledBlock:
 
     @classmethod
     def pays(cls, pairs: tuple[Pair, ...]) -> bool:
-        return pairs[0][0].weight.shape[0] % LANES == 0
+        whole = pairs[0][0].weight.shape[0] % LANES == 0
+        return whole and all(block_rows(conv) > 0 for pair in pairs for conv in pair)
 
     def __call__(self, x: Tensor) -> Tensor:
         samples: Array = x[0, :, 0].t().contiguous().numpy()

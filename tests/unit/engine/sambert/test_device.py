@@ -4,12 +4,16 @@ Tensors of the device `meta` have shapes and no values, and refuse to meet a pro
 runs there runs wherever the network is.
 """
 
+from collections.abc import Callable, Sequence
+
 import pytest
 import torch
 
-from shared.errors import EngineUnavailable
+from shared.errors import EngineUnavailable, SynthesisError
+from shared.schemas import SegmentSpec
 from shared.settings import Settings
 from tests.reference import GOLDEN, references, voice, worst
+from worker import pipeline
 from worker.engine.sambert.decoder import HybridAttentionDecoder, MemoryProjection, pack_decoder
 from worker.engine.sambert.device import CPU, find_device
 from worker.engine.sambert.eager import Decoding, EagerLoops, on
@@ -19,6 +23,8 @@ from worker.engine.sambert.hifigan import Generator, fold
 from worker.engine.sambert.loops import DecoderInput
 from worker.engine.sambert.options import SambertOptions
 from worker.engine.sambert.vocoder import TorchRenderer
+from worker.engine.sambert.voice import SambertVoice
+from worker.types import Rendering, Utterance
 
 META = torch.device("meta")
 
@@ -36,6 +42,90 @@ def test_a_gpu_that_is_not_there_is_refused_at_load() -> None:
     options = SambertOptions(model_dirs=(GOLDEN / "plain" / "model",), device=absent)
     with pytest.raises(EngineUnavailable, match=f"The device {absent} was asked for"):
         SambertEngine(options).load("zhitian_emo")
+
+
+def gpu_error(text: str) -> RuntimeError:
+    return getattr(torch, "AcceleratorError", RuntimeError)(text)
+
+
+@pytest.fixture
+def engine() -> SambertEngine:
+    folder = GOLDEN / "plain" / "model"
+    loaded = SambertEngine(SambertOptions(model_dirs=(folder,), compiled=False))
+    loaded.load("zhitian_emo")
+    return loaded
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: Callable[[int], Exception | None]) -> None:
+    """Make voices fail as `error` of the number of utterances says."""
+    spoken = SambertVoice.render
+
+    def render(voice: SambertVoice, utterances: Sequence[Utterance]) -> list[Rendering]:
+        found = error(len(utterances))
+        if found is not None:
+            raise found
+        return spoken(voice, utterances)
+
+    monkeypatch.setattr(SambertVoice, "render", render)
+
+
+def test_a_batch_too_large_for_the_gpu_is_rendered_one_by_one(
+    engine: SambertEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    emptied: list[bool] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: emptied.append(True))
+    failing(monkeypatch, lambda n: torch.OutOfMemoryError("CUDA out of memory") if n > 1 else None)
+    specs = [
+        SegmentSpec(index=i, start=0, end=1, spoken="好", symbols=r.utterance.symbols, n_chars=1,
+                    voice="zhitian_emo", emotion="neutral", emotion_intensity=1.0)
+        for i, r in enumerate(references("plain")[:2])
+    ]  # fmt: skip
+    outcomes = pipeline.render(engine, engine.voices()[0], specs)
+    assert len(outcomes) == 2
+    assert "memory" not in "".join(str(outcome) for outcome in outcomes)
+    assert emptied
+
+
+def test_memory_too_small_while_a_graph_is_recorded_is_the_same(
+    engine: SambertEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = gpu_error("CUDA error: operation failed due to a previous error during capture")
+    ended.__context__ = torch.OutOfMemoryError("CUDA out of memory")
+    failing(monkeypatch, lambda _: ended)
+    with pytest.raises(SynthesisError, match="memory is too small"):
+        engine.render("zhitian_emo", [references("plain")[0].utterance])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        gpu_error("CUDA error: an illegal memory access was encountered\nmore"),
+        RuntimeError("CUDA error: unspecified launch failure"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    ],
+)
+def test_a_gpu_that_failed_is_no_fault_of_the_text(
+    engine: SambertEngine, monkeypatch: pytest.MonkeyPatch, error: RuntimeError
+) -> None:
+    failing(monkeypatch, lambda _: error)
+    with pytest.raises(EngineUnavailable, match=r"The GPU failed \(.* error: [^\n]*\); start"):
+        engine.render("zhitian_emo", [references("plain")[0].utterance])
+
+
+def test_other_errors_of_torch_stay_what_they_are(
+    engine: SambertEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, lambda _: RuntimeError("shapes do not match"))
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        engine.render("zhitian_emo", [references("plain")[0].utterance])
+
+
+def test_a_gpu_too_small_to_load_a_voice_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, lambda _: torch.OutOfMemoryError("CUDA out of memory"))
+    folder = GOLDEN / "plain" / "model"
+    fresh = SambertEngine(SambertOptions(model_dirs=(folder,), compiled=False))
+    with pytest.raises(EngineUnavailable, match="memory is too small"):
+        fresh.load("zhitian_emo")
 
 
 def test_a_gpu_refuses_what_it_cannot_serve() -> None:

@@ -22,7 +22,8 @@ from tests.reference import GOLDEN, NSF_VARIANTS, VARIANTS, references, voice, w
 from worker.engine.base import Engine
 from worker.engine.sambert.adaptor import round_durations
 from worker.engine.sambert.eager import EagerLoops
-from worker.engine.sambert.engine import SambertEngine, choose_loops
+from worker.engine.sambert.engine import SambertEngine, choose_loops, kernel_folder
+from worker.engine.sambert.grades import Grade, Half
 from worker.engine.sambert.options import SambertOptions
 from worker.engine.sambert.tiles import compiled
 from worker.engine.sambert.voice import sentences
@@ -57,6 +58,17 @@ def test_the_engine_keeps_the_protocol(engine: SambertEngine) -> None:
     assert (offered.name, offered.sample_rate_hz, offered.language) == (VOICE, 16000, "zh-CN")
     assert offered.emotions == ("neutral", "happy", "angry", "sad", "fear", "hate", "surprise")
     assert offered.revision == engine.loaded(VOICE).revision
+
+
+def test_grades_are_revisions_so_that_a_kept_segment_is_of_the_grade_asked_for() -> None:
+    def revision(**options: object) -> str:
+        return engine_of(**options).voices()[0].revision
+
+    whole = revision()
+    assert revision(half=Half.FLOAT16) == whole
+    assert revision(grade=Grade.INT8) == f"{whole}-int8"
+    assert revision(grade=Grade.FAST) == f"{whole}-fast-bfloat16"
+    assert revision(grade=Grade.FAST, half=Half.FLOAT16) == f"{whole}-fast-float16"
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -252,6 +264,46 @@ def test_a_full_disk_for_what_is_compiled_is_told_as_such(tmp_path: Path) -> Non
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     )
     assert f"could not be kept in or read from {tmp_path}" in done.stdout
+
+
+@pytest.mark.parametrize("home", ["home", None])
+def test_compiled_kernels_are_kept_by_their_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str | None
+) -> None:
+    """Numba itself asks only whether the file of one kernel is older, not what that one calls."""
+    beside = ROOT / "worker/engine/sambert/__pycache__/numba"
+    given, found = kernel_folder(tmp_path), kernel_folder(None)
+    assert given is not None
+    assert found == beside / given.name
+    monkeypatch.setattr("worker.engine.sambert.engine._kernels", lambda: "other")
+    assert kernel_folder(tmp_path) == tmp_path / "numba" / "other"
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("worker.engine.sambert.engine.__file__", str(tmp_path / "file" / "x.py"))
+    monkeypatch.setenv("HOME", str(tmp_path / (home or "file")))
+    own = tmp_path / "home/.cache/ttsfarm/numba/other"
+    assert kernel_folder(None) == (own if home else None)
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    engine = engine_of(cache_dir=tmp_path / "file")
+    with pytest.raises(EngineUnavailable, match=f"could not be kept in or read from {tmp_path}"):
+        engine.load(VOICE)
+
+
+def test_kernels_compile_into_the_folder_of_their_source() -> None:
+    """In a process that has not imported them, and was told no folder."""
+    script = (
+        "import numba\n"
+        "from worker.engine.sambert.engine import SambertOptions, choose_loops, kernel_folder\n"
+        "choose_loops(SambertOptions())\n"
+        "from worker.engine.sambert.tiles import multiply\n"
+        "print(multiply._cache.cache_path.startswith(str(kernel_folder(None))))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.strip() == "True"
 
 
 def test_a_voice_speaks_where_numba_is_not_installed() -> None:

@@ -92,6 +92,16 @@ def test_a_truncated_checkpoint_is_refused(model: Path, part: Path) -> None:
 
 def test_an_empty_checkpoint_is_refused(model: Path) -> None:
     (model / AM).write_bytes(b"")
+    refuse(model, r"checkpoint_40\.pth is empty")
+
+
+@pytest.mark.parametrize("part", [AM, VOC])
+def test_a_checkpoint_of_the_format_before_zip_loads(model: Path, part: Path) -> None:
+    entries = torch.load(model / part, weights_only=True)
+    torch.save(entries, model / part, _use_new_zipfile_serialization=False)
+    assert load(model).voices()
+    data = (model / part).read_bytes()
+    (model / part).write_bytes(data[: len(data) // 2])
     refuse(model, "truncated or no checkpoint")
 
 
@@ -133,6 +143,23 @@ def test_nan_in_the_vocoder_is_named(model: Path) -> None:
 
     resave(model / VOC, change)
     refuse(model, r"conv_post\.conv1d\.weight holds NaN")
+
+
+@pytest.mark.parametrize(
+    ("tensor", "value", "shapes"),
+    [
+        ("weight_g", torch.ones(2, 1, 1), r"\(1, 2, 7\), which weight_g of shape \(2, 1, 1\)"),
+        ("weight_v", torch.tensor(1.0), r"\(\), which weight_g of shape \(1, 1, 1\)"),
+    ],
+)
+def test_weight_norm_of_a_wrong_shape_is_named_with_both_shapes(
+    model: Path, tensor: str, value: torch.Tensor, shapes: str
+) -> None:
+    def change(entries: dict[str, Any]) -> None:
+        entries["model"]["generator"][f"conv_post.conv1d.{tensor}"] = value
+
+    resave(model / VOC, change)
+    refuse(model, rf"{VOC} does not fit: conv_post\.conv1d\.weight_v has shape {shapes}")
 
 
 @pytest.mark.parametrize(
@@ -190,6 +217,21 @@ def test_unusable_vocoder_settings_are_named(
     refuse(model, reason)
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        ("sampling_rate", 16000.0, "sampling_rate is 16000.0, expected a positive integer"),
+        ("sampling_rate", "16000", "sampling_rate is '16000', expected a positive integer"),
+        ("sampling_rate", True, "sampling_rate is True, expected a positive integer"),
+        ("sampling_rate", 24000, "source has 24000 Hz, configuration.json 16000 Hz"),
+        ("nb_harmonics", 7.0, "nb_harmonics is 7.0, expected a positive integer"),
+    ],
+)
+def test_unusable_source_settings_are_named(model: Path, key: str, value: Any, reason: str) -> None:
+    edit(model / VOC_CONFIG, "Model", "Generator", "params", "nsf_params", key, value=value)
+    refuse(model, reason)
+
+
 def test_every_fault_of_a_config_is_reported_at_once(model: Path) -> None:
     edit(model / AM_CONFIG, "Model", "KanTtsSAMBERT", "params", "max_len", value=-1)
     edit(model / AM_CONFIG, "Model", "KanTtsSAMBERT", "params", "FP", value=True)
@@ -201,16 +243,78 @@ def test_a_wrong_statistics_file_is_refused(model: Path) -> None:
     refuse(model, r"mvn\.npy has shape \(3, 1\), the config says \(2, 1\)")
 
 
+def test_a_statistics_file_of_words_is_refused(model: Path) -> None:
+    np.save(model / VOICE / "am/mvn.npy", np.array([["mean"], ["std"]]))
+    refuse(model, r"mvn\.npy holds str\d+, expected numbers")
+
+
+def test_a_date_that_never_was_is_named(model: Path) -> None:
+    with (model / AM_CONFIG).open("a") as stream:
+        stream.write("\ncreate_time: 2020-13-45\n")
+    refuse(model, r"config\.yaml could not be read as YAML: month must be in 1\.\.12")
+
+
+@pytest.mark.parametrize("listed", [{"voices": 5}, {"voices": None}, {"voices": [5]}, None, 5])
+def test_a_list_of_voices_that_is_none_is_named(model: Path, listed: Any) -> None:
+    (model / "voices/voices.json").write_text(json.dumps(listed))
+    refuse(model, r"voices\.json: voices is .*, expected a list of names")
+
+
 def test_a_rate_that_disagrees_is_refused(model: Path) -> None:
     edit(model / "configuration.json", "model", "sample_rate", value=24000)
     refuse(model, "16000 Hz, configuration.json 24000 Hz")
 
 
+def checksums(model: Path, between: str = "  ") -> str:
+    """What `sha256sum` writes of every file of the folder."""
+    files = sorted(path for path in model.rglob("*") if path.is_file() and path.name != CHECKSUMS)
+    return "".join(f"{sha256_of(f)}{between}{f.relative_to(model).as_posix()}\n" for f in files)
+
+
 def test_a_wrong_checksum_is_refused(model: Path) -> None:
     (model / CHECKSUMS).write_text(f"{'0' * 64}  {AM.as_posix()}\n")
+    refuse(model, "is not in SHA256SUMS")
+    right = checksums(model)
+    (model / CHECKSUMS).write_text(right.replace(sha256_of(model / AM), "0" * 64))
     refuse(model, "is damaged")
-    (model / CHECKSUMS).write_text(f"{sha256_of(model / AM)}  {AM.as_posix()}\n")
+    (model / CHECKSUMS).write_text(right)
     load(model)
+
+
+@pytest.mark.parametrize("between", ["  ", " *", "  ./", " *./"])
+def test_every_way_sha256sum_writes_is_checked(model: Path, between: str) -> None:
+    right = checksums(model, between)
+    (model / CHECKSUMS).write_text(right)
+    load(model)
+    (model / CHECKSUMS).write_text(right.replace(sha256_of(model / VOC), "0" * 64))
+    refuse(model, f"{VOC} is damaged")
+
+
+def test_checksums_in_capitals_are_the_same(model: Path) -> None:
+    digest = sha256_of(model / AM)
+    (model / CHECKSUMS).write_text(checksums(model).replace(digest, digest.upper()))
+    load(model)
+
+
+def test_a_file_that_the_checksums_leave_out_is_refused(model: Path) -> None:
+    (model / CHECKSUMS).write_text(checksums(model))
+    shutil.copy(model / AM, model / AM.with_name("checkpoint_41.pth"))
+    refuse(model, r"checkpoint_41\.pth is not in SHA256SUMS")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"\xff\xfe\x00", "SHA256SUMS could not be read"),
+        (b"the sums of this model\n", "line 1 is no line of sha256sum"),
+        (b"0" * 63 + b"  a\n", "line 1 is no line of sha256sum"),
+    ],
+)
+def test_checksums_that_cannot_be_read_are_refused(
+    model: Path, content: bytes, reason: str
+) -> None:
+    (model / CHECKSUMS).write_bytes(content)
+    refuse(model, reason)
 
 
 def test_a_read_only_folder_is_enough_and_stays_untouched(model: Path) -> None:
@@ -238,6 +342,35 @@ def test_a_listed_voice_without_a_folder_is_skipped(model: Path) -> None:
     assert [files.name for files in find_voices(model)] == [NAME]
 
 
+def test_a_voice_listed_twice_is_one(model: Path) -> None:
+    (model / "voices/voices.json").write_text(json.dumps({"voices": [NAME, NAME]}))
+    assert [voice.name for voice in load(model).voices()] == [NAME]
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../voices/v_nsf", "a/b", "a\\b"])
+def test_a_name_that_is_a_path_is_refused(model: Path, name: str) -> None:
+    (model / "voices/voices.json").write_text(json.dumps({"voices": [name]}))
+    refuse(model, r"voices\.json names a voice .*, which is no plain name")
+
+
+@pytest.mark.parametrize(
+    ("gone", "reason"),
+    [("voc/ckpt", "voc/ckpt holds no checkpoint"), ("am/config.yaml", "missing")],
+)
+def test_a_voice_that_misses_a_file_leaves_the_others_usable(
+    model: Path, gone: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    shutil.copytree(model / VOICE, model / "voices/broken")
+    (model / "voices/voices.json").write_text(json.dumps({"voices": ["broken", NAME]}))
+    path = model / "voices/broken" / gone
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    engine = load(model)
+    assert [voice.name for voice in engine.voices()] == [NAME]
+    assert f"the voice broken is left out: {path}" in caplog.text
+    with pytest.raises(EngineUnavailable, match=reason):
+        engine.load("broken")
+
+
 def test_a_custom_checkpoint_replaces_the_voices(model: Path) -> None:
     custom = {
         "voice_name": "mine",
@@ -249,6 +382,8 @@ def test_a_custom_checkpoint_replaces_the_voices(model: Path) -> None:
     }
     edit(model / "configuration.json", "model", "custom_ckpt", value=custom)
     assert [voice.name for voice in load(model).voices()] == ["mine"]
+    edit(model / "configuration.json", "model", "custom_ckpt", value=custom | {"voice_name": "a/b"})
+    refuse(model, r"configuration\.json names a voice 'a/b'")
     custom["am_ckpt"] = "../../outside.pth"
     edit(model / "configuration.json", "model", "custom_ckpt", value=custom)
     refuse(model, "leads out of the model folder")

@@ -56,6 +56,14 @@ def test_a_tiled_convolution_is_the_direct_one(
     assert worst(found.numpy(), expected.numpy()) < 2e-5
 
 
+def test_a_convolution_whose_context_fills_a_block_is_left_to_pytorch() -> None:
+    wide, narrow = conv_of(512, 15, 7, False), conv_of(512, 3, 1, False)
+    assert not TiledBlock.pays(((wide, narrow),))
+    assert not TiledBlock.pays(((narrow, narrow), (wide, narrow)))
+    assert TiledBlock.pays(((narrow, narrow),))
+    assert tiled_blocks(SLOPE)(((wide, narrow),)) is None
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_a_generator_of_full_width_is_the_same_in_tiles(causal: bool) -> None:
     torch.manual_seed(3)
