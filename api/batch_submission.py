@@ -87,10 +87,14 @@ def _accept(
 
 def _store(farm: Farm, head: BatchHead, stem: str, judged: Judged) -> tuple[Batch, Judged | None]:
     tenant = head.tenant
-    farm.room.require()
     subjects = current_caller().subjects
     opened = farm.batches.open(
-        head, stem, subjects=subjects, n_jobs=judged.n_valid, n_chars=judged.n_chars
+        head,
+        stem,
+        subjects=subjects,
+        n_jobs=judged.n_valid,
+        n_chars=judged.n_chars,
+        room=farm.room.free(),
     )
     if not opened.pending:
         farm.batches.settle(tenant, opened.id)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from time import monotonic
 
-from shared.errors import StateStoreFull
+from shared.errors import FULL_RETRY_S, StateStoreFull
 from shared.presence import StoreMemory
 
 LOOK_EVERY_S = 1.0
@@ -22,11 +22,16 @@ class Room:
         self._clock = clock
         self._good_until_s = 0.0
 
-    def require(self) -> None:
-        """Raise `StateStoreFull` unless there was room for new work within the last second."""
+    def free(self) -> bool:
+        """Whether there was room for new work within the last second."""
         now_s = self._clock()
-        if now_s < self._good_until_s:
-            return
-        if self._memory().crowded:
-            raise StateStoreFull(retry_after_s=30)
-        self._good_until_s = now_s + LOOK_EVERY_S
+        if now_s >= self._good_until_s:
+            if self._memory().crowded:
+                return False
+            self._good_until_s = now_s + LOOK_EVERY_S
+        return True
+
+    def require(self) -> None:
+        """Raise `StateStoreFull` unless there is room."""
+        if not self.free():
+            raise StateStoreFull(retry_after_s=FULL_RETRY_S)

@@ -26,7 +26,6 @@ def rules_of(farm: Farm) -> Rules:
 def submit(farm: Farm, asked: Asked, key: str | None = None) -> Submitted:
     """Store the job and ring its lane; the same key or id and body gives the job there is."""
     caller = current_caller()
-    farm.room.require()
     submitted = farm.jobs.submit(
         Submission(
             id=asked.id or farm.new_id(),
@@ -39,6 +38,7 @@ def submit(farm: Farm, asked: Asked, key: str | None = None) -> Submitted:
             interactive=len(asked.text) <= farm.settings.interactive_chars,
             subjects=caller.subjects,
             wait_limit_s=farm.settings.queue_wait_limit_s or None,
+            room=farm.room.free(),
         )
     )
     g.job_id = submitted.job.id

@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.connection import Scripts, state_store
-from shared.errors import IdempotencyConflict, NotFound, WrongState
+from shared.errors import (
+    FULL_RETRY_S,
+    IdempotencyConflict,
+    NotFound,
+    StateStoreFull,
+    WrongState,
+)
 from shared.jobs import PRIORITY_RANKS, crowded
 from shared.limits import Subject, dump_subjects, read_quotas, refuse
 from shared.records import newest, read_each, read_job
@@ -130,12 +136,14 @@ class BatchStore:
         subjects: Sequence[Subject] = (),
         n_jobs: int = 0,
         n_chars: int = 0,
+        room: bool = True,
     ) -> Opened:
         """Begin a batch, or find the one its key or id began before.
 
         `stem` is what a new one's jobs are named after. Raises `IdempotencyConflict` when the one
         found has other content; `TooManyRequests` or `TextTooLong` when a limit of `subjects`
-        leaves no room for so many jobs and characters, before any of them is stored.
+        leaves no room for so many jobs and characters, before any of them is stored;
+        `StateStoreFull` when it would be new and there is no `room` for that.
         """
         while True:
             phase, found, _stem = self._scripts(
@@ -153,7 +161,10 @@ class BatchStore:
                 dump_subjects(subjects, head.tenant),
                 n_jobs,
                 n_chars,
+                int(room),
             )
+            if phase == "no_room" or (phase == "storing" and not room):
+                raise StateStoreFull(retry_after_s=FULL_RETRY_S)
             if phase == "full":
                 refuse(read_quotas([found])[0], n_chars)
             if phase == "conflict":

@@ -24,7 +24,7 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
-from shared.errors import NotReplicated, StateStoreFull, StateStoreUnavailable
+from shared.errors import FULL_RETRY_S, NotReplicated, StateStoreFull, StateStoreUnavailable
 from shared.redis_address import parse_redis_url
 from shared.sentinels import master_client
 
@@ -68,11 +68,11 @@ def state_store() -> Iterator[None]:
     except UNAVAILABLE as error:
         raise StateStoreUnavailable(retry_after_s=2) from error
     except OutOfMemoryError as error:
-        raise StateStoreFull(retry_after_s=30) from error
+        raise StateStoreFull(retry_after_s=FULL_RETRY_S) from error
     except ResponseError as error:
         reason = str(error).partition(" ")[0]
         if reason in FULL or "OOM" in str(error):
-            raise StateStoreFull(retry_after_s=30) from error
+            raise StateStoreFull(retry_after_s=FULL_RETRY_S) from error
         if reason in PASSING:
             raise StateStoreUnavailable(retry_after_s=2) from error
         raise

@@ -271,6 +271,9 @@ class NotReplicated(Unavailable):
     title = "Too few replicas of Redis have the job yet"
 
 
+FULL_RETRY_S = 30  # room comes when jobs' retention ends, not at once
+
+
 class StateStoreFull(Unavailable):
     """Redis refuses writes: its memory or disk is full."""
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shared.connection import Scripts, state_store
-from shared.errors import FarmCrowded, IdempotencyConflict, NotFound, WrongState
+from shared.errors import (
+    FULL_RETRY_S,
+    FarmCrowded,
+    IdempotencyConflict,
+    NotFound,
+    StateStoreFull,
+    WrongState,
+)
 from shared.limits import Quota, Subject, dump_subjects, read_quotas, refuse
 from shared.records import Outlook, newest, pairs, read_each, read_job
 from shared.schemas import Dialect, Job, JobRequest
@@ -24,7 +31,8 @@ class Submission:
     `fingerprint` is a digest of the whole request: the same key with another digest is refused.
     A chosen id is not free again at once when its job is removed. `subjects` are those the job is
     counted for, with their limits; without any it is counted for its tenant. A job that would wait
-    for longer than `wait_limit_s` is refused; None lets every job in.
+    for longer than `wait_limit_s` is refused; None lets every job in. Without `room` none but a job
+    that is there already is answered.
     """
 
     id: str
@@ -37,6 +45,7 @@ class Submission:
     id_chosen: bool = False
     subjects: tuple[Subject, ...] = ()
     wait_limit_s: float | None = None
+    room: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +114,8 @@ class JobStore:
 
         Raises `IdempotencyConflict` when that one had another body, or the id belonged to a job
         that was removed lately; `TooManyRequests` or `TextTooLong` when a limit leaves no room;
-        `FarmCrowded` when the job would wait for too long; `NotReplicated` when too few replicas
-        have it, though it may run.
+        `FarmCrowded` when the job would wait for too long; `StateStoreFull` when it is new and there
+        is no room; `NotReplicated` when too few replicas have it, though it may run.
         """
         request = submission.request
         bulk = request.priority == "low" or not submission.interactive
@@ -131,8 +140,11 @@ class JobStore:
             int(submission.id_chosen),
             dump_subjects(submission.subjects, submission.tenant),
             "" if limit_s is None else limit_s * 1000,
+            int(submission.room),
         )
         quotas = read_quotas(used)
+        if outcome == "no_room":
+            raise StateStoreFull(retry_after_s=FULL_RETRY_S)
         if outcome == "full":
             refuse(quotas[0], len(submission.text))
         if outcome == "crowded":

@@ -3,8 +3,8 @@
 -- ARGV: batch, tenant, stem (its jobs' names begin with it), idempotency key or "", fingerprint,
 --       webhook url or "", retention ms, metadata, ms after which it is given up unless it is fed,
 --       what another service's dialect asked, as JSON, or "", subjects with their limits
---       (lib/limits.lua), how many jobs and characters it will have
--- Answers {"created" | phase | "conflict", batch, stem}, or {"full", the limit that leaves no room, ""}
+--       (lib/limits.lua), how many jobs and characters it will have, is there room for a new one 0|1
+-- Answers {"created" | phase | "conflict" | "no_room", batch, stem}, or {"full", the limit that leaves no room, ""}
 -- before anything is stored.
 
 local id, tenant, key, fingerprint = ARGV[1], ARGV[2], ARGV[4], ARGV[5]
@@ -23,6 +23,7 @@ if found then return found end
 found = earlier(id) -- by its id alone: another key of its own would outlive it
 if found then return found end
 
+if ARGV[14] == "0" then return {"no_room", id, ""} end
 local _, full = weigh(cjson.decode(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), true)
 if full then return {"full", full, ""} end
 

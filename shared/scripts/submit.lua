@@ -2,9 +2,9 @@
 -- ARGV: id, tenant, idempotency key or "", fingerprint, request, text, voice, class, rank,
 --       characters, retention ms, deadline ms or "", webhook url or "", webhook events,
 --       is the id of the caller's choosing 0|1, subjects with their limits (lib/limits.lua), ms it may
---       be expected to wait or ""
+--       be expected to wait or "", is there room for a new job 0|1
 -- Answers {"created" | "existing", job id, used, then what show.lua answers}, {"conflict" | "resting",
--- job id, {}}, {"full", job id, the limit that leaves no room} or {"crowded", job id, {}, ms it would
+-- "no_room", job id, {}}, {"full", job id, the limit that leaves no room} or {"crowded", job id, {}, ms it would
 -- wait}; nothing is charged then. "resting" is a chosen id that belonged to a job removed not long ago.
 -- `used` has a row for each limit: {subject, limit, allowed, used, ms until it starts anew or -1}.
 
@@ -51,6 +51,7 @@ if found then
   return found
 end
 if redis.call("EXISTS", P .. "ended:" .. id) == 1 then return {"resting", id, {}} end
+if ARGV[18] == "0" then return {"no_room", id, {}} end
 
 -- Only a new job gets as far as this: what may refuse it stands here, before anything is written.
 local _, full = weigh(subjects, 1, n_chars, true)

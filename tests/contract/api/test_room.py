@@ -43,6 +43,16 @@ def test_new_work_is_refused_while_old_work_goes_on(api: Any, path: str, body: A
     assert api.client.get("/v1/jobs/old").json["status"] == "succeeded"
 
 
+def test_what_was_accepted_before_is_answered_again(api: Any) -> None:
+    job, batch = {"text": "你好。", "id": "j"}, {"inputs": [{"text": "你好。"}], "id": "b"}
+    first = [api.client.post("/v1/jobs", json=job), api.client.post("/v1/batches", json=batch)]
+    api.app.extensions["ttsfarm"].room._good_until_s = 0.0
+    with nearly_full(api.farm.scripts.client):
+        again = [api.client.post("/v1/jobs", json=job), api.client.post("/v1/batches", json=batch)]
+    assert [answer.status_code for answer in again] == [202, 202]
+    assert [answer.json["id"] for answer in again] == [answer.json["id"] for answer in first]
+
+
 def test_bells_of_accepted_work_still_have_room(api: Any) -> None:
     with nearly_full(api.farm.scripts.client):
         bells = api.app.extensions["ttsfarm"].bells
