@@ -114,8 +114,8 @@ class JobStore:
 
         Raises `IdempotencyConflict` when that one had another body, or the id belonged to a job
         that was removed lately; `TooManyRequests` or `TextTooLong` when a limit leaves no room;
-        `FarmCrowded` when the job would wait for too long; `StateStoreFull` when it is new and there
-        is no room; `NotReplicated` when too few replicas have it, though it may run.
+        `FarmCrowded` when the job would wait for too long; `StateStoreFull` when it is new and
+        there is no room; `NotReplicated` when too few replicas have it, though it may run.
         """
         request = submission.request
         bulk = request.priority == "low" or not submission.interactive
