@@ -87,6 +87,7 @@ def _answer(batch: Batch, status: int = 200) -> Response:
             201: SynthesisView,
             200: SynthesisView,
             409: AzureFailure,
+            413: AzureFailure,
             415: AzureFailure,
             **MISSING,
         },
