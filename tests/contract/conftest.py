@@ -9,8 +9,10 @@ import pytest
 from minio import Minio
 from minio.deleteobjects import DeleteObject
 
+from shared.connection import Scripts
 from shared.settings import Settings
 from shared.storage import ObjectStore, open_store
+from tests.walk import Farm
 
 StoreFactory = Callable[..., ObjectStore]
 
@@ -66,3 +68,8 @@ def store(store_settings: Settings) -> ObjectStore:
     opened = open_store(store_settings)
     opened.ensure()
     return opened
+
+
+@pytest.fixture
+def farm(scripts: Scripts, farm_settings: Settings) -> Farm:
+    return Farm(scripts, farm_settings)

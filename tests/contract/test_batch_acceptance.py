@@ -2,20 +2,13 @@
 
 import pytest
 
-from shared.connection import Scripts
 from shared.errors import NotFound, TextTooLong, TooManyRequests
 from shared.jobs import JobFilter
 from shared.limits import Subject, dump_subjects
-from shared.settings import Settings
 from shared.states import BatchStatus, JobStatus
 from tests.walk import Farm, head, inputs
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture
-def farm(scripts: Scripts, farm_settings: Settings) -> Farm:
-    return Farm(scripts, farm_settings)
 
 
 def test_a_batch_counts_for_its_tenant_as_a_whole_or_not_at_all(farm: Farm) -> None:

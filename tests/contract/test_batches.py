@@ -65,11 +65,6 @@ def deliveries(farm: Farm) -> list[str]:
     return sorted(found)
 
 
-@pytest.fixture
-def farm(scripts: Scripts, farm_settings: Settings) -> Farm:
-    return Farm(scripts, farm_settings)
-
-
 def test_nothing_is_due_before_the_batch_is_accepted(farm: Farm) -> None:
     farm.batches.open(head(), "stem")
     farm.batches.add("default", "b", inputs(range(1, 4)))

@@ -7,7 +7,6 @@ import pytest
 
 from shared.bells import Bells, celery_app
 from shared.cache import CacheStore
-from shared.connection import Scripts
 from shared.deliveries import DeliveryStore
 from shared.errors import EmptyAudio, SynthesisError
 from shared.schemas import Claim
@@ -20,11 +19,6 @@ from worker.keeper import Keeper, Stores
 pytestmark = pytest.mark.redis
 
 SIZE_BYTES = 100
-
-
-@pytest.fixture
-def farm(scripts: Scripts, farm_settings: Settings) -> Farm:
-    return Farm(scripts, farm_settings)
 
 
 def key_of(digest: str, n: int = 1) -> str:

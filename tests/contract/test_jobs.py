@@ -4,12 +4,10 @@ import time
 
 import pytest
 
-from shared.connection import Scripts
 from shared.errors import IdempotencyConflict, NotFound, StateStoreFull, SynthesisError, WrongState
 from shared.jobs import JobFilter
 from shared.presence import WorkerPresence
 from shared.schemas import Voice
-from shared.settings import Settings
 from shared.states import Finish, JobStatus, UnitKind
 from tests.walk import (
     AUDIO,
@@ -23,11 +21,6 @@ from tests.walk import (
 )
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture
-def farm(scripts: Scripts, farm_settings: Settings) -> Farm:
-    return Farm(scripts, farm_settings)
 
 
 def test_a_job_goes_from_queued_to_succeeded(farm: Farm) -> None:

@@ -2,17 +2,10 @@
 
 import pytest
 
-from shared.connection import Scripts
-from shared.settings import Settings
 from shared.states import JobStatus, UnitKind
 from tests.walk import AUDIO, Farm, result
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture
-def farm(scripts: Scripts, farm_settings: Settings) -> Farm:
-    return Farm(scripts, farm_settings)
 
 
 def test_audio_that_keeps_vanishing_fails_the_job(farm: Farm) -> None:

@@ -64,24 +64,12 @@ class WiredFarm(Farm):
     def wire_up(self) -> None:
         self.wires: dict[str, Wire] = {}
         self.own: dict[str, dict[str, str]] = {}
-        self.admin: dict[str, str] = {}
         self.store_wire: Wire | None = None
         endpoint = os.environ.get("TTSFARM_TEST_S3_ENDPOINT")
         if self.env.get("TTSFARM_STORAGE") == "s3" and endpoint:
             host, _, port = endpoint.rpartition(":")
             self.store_wire = Wire(host, int(port))
             self.env["TTSFARM_S3_ENDPOINT"] = self.store_wire.address
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: Any = None,
-        headers: dict[str, str] | None = None,
-        timeout_s: float = TIMEOUT_S,
-    ) -> Answer:
-        """As the suite itself, where nobody else is said to call."""
-        return super().call(method, path, body, headers or self.admin, timeout_s)
 
     def wire(self, name: str) -> Wire:
         if name not in self.wires:
@@ -140,7 +128,7 @@ class Ground:
 
     def start(self) -> None:
         if self.farm.env.get("TTSFARM_AUTH") == "keys":
-            self.farm.admin = self.caller("suite")
+            self.farm.headers = self.caller("suite")
         self.farm.start(self.shape.workers, courier=True)
 
     def caller(self, tenant: str) -> dict[str, str]:
