@@ -34,7 +34,7 @@ for i = 1, #units, 2 do
   if not string.find(units[i + 1], '"s":"done"', 1, true) then -- decoding a book's would be slow
     local u = cjson.decode(units[i + 1])
     local due = u.s and units[i] ~= "assemble" -- which waits for the segments
-    u.e, u.l, u.s = 0, 0, nil
+    u.e, u.l, u.x, u.v, u.s = 0, 0, nil, nil, nil
     if due then push_due(job, units[i], u) else save_unit(job.id, units[i], u) end
   end
 end

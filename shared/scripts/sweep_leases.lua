@@ -12,7 +12,8 @@ for _, voice in ipairs(redis.call("SMEMBERS", P .. "lanes")) do
     local job, u = load_job(id), load_unit(id, unit)
     if job and job.active and u and u.s == "claimed" then
       let_go(job, unit, u)
-      u.l = u.l + 1
+      u.l, u.x = u.l + 1, u.x or {}
+      table.insert(u.x, u.a)
       if u.l >= tonumber(ARGV[2]) then
         u.s = "failed"
         save_unit(id, unit, u)

@@ -94,28 +94,6 @@ def test_a_beat_keeps_the_lease(farm: Farm) -> None:
     assert farm.repair.expire_leases() == 1
 
 
-def test_a_segment_that_loses_three_workers_fails_its_job(farm: Farm) -> None:
-    farm.submit("a")
-    farm.plan(2)
-    for _ in range(3):
-        assert [c.unit for c in farm.claim()] == ["000000"]
-        expire_leases(farm)
-    job = farm.jobs.job("default", "a")
-    assert job.status is JobStatus.FAILED
-    assert job.error is not None
-    assert job.error.code == "segment_lost"
-    assert farm.claim() == []
-
-
-def test_what_lost_a_worker_is_claimed_alone(farm: Farm) -> None:
-    farm.submit("a")
-    farm.plan(3)
-    assert [c.unit for c in farm.claim()] == ["000000"]
-    expire_leases(farm)
-    assert [c.unit for c in farm.claim(limit=8)] == ["000000"]
-    assert [c.unit for c in farm.claim(limit=8)] == ["000001", "000002"]
-
-
 def test_an_error_is_tried_again_later_and_then_fails_the_job(farm: Farm) -> None:
     farm.submit("a")
     farm.plan(1)

@@ -361,6 +361,7 @@ class FarmMachine(RuleBasedStateMachine):
         for name in self.plans:
             active = name not in self.ended
             for unit, u in self.units(name).items():
+                assert u["l"] == len(u.get("x", ())), f"losses of {name}|{unit} without an attempt"
                 status, member = u.get("s"), f"{name}|{unit}"
                 if active and status == "parked":
                     assert member in self.now[f"parked:{u['k']}"], f"{member} is nowhere"

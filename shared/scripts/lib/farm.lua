@@ -3,7 +3,7 @@
 -- job:<id>                       HASH    the job's record
 -- job:<id>:text                  STRING  its text
 -- job:<id>:units                 HASH    unit -> {s status, a attempt, e errors, l losses,
---                                        c characters, d due since ms, w worker,
+--                                        x attempts these were, v losses taken back, c characters, d due since ms, w worker,
 --                                        k digest of what to speak where the cache may be used,
 --                                        h 1 when its audio came from the cache}
 -- job:<id>:specs                 HASH    segment unit -> what to speak
@@ -36,6 +36,7 @@ local CLASSES = {"interactive", "bulk"}
 local TERMINAL = {succeeded = true, failed = true, canceled = true, expired = true}
 local UNTOLD_MS = 4 * 86400000 -- longer than a message is tried; then the farm has no courier
 local ID_REST_MS = 8 * 86400000 -- longer than a delivery's record is kept
+local MOST_TAKEN_BACK = 20 -- losses of a unit; more, and it is work that no worker gets done
 local QUANTUM = 400 -- characters a tenant's turn adds; above any segment's, so a turn serves one
 local count_in_batch -- lib/members.lua: a job of a batch goes from one status to another
 
@@ -125,15 +126,28 @@ local function let_go(job, unit, u, known_as)
   if u then stop_rendering(job, unit, u, known_as) end
 end
 
--- Answers the unit when this attempt still holds it, else nil and why not.
+-- A worker that had fallen silent speaks of this attempt: it lives, so this was no loss.
+local function take_back_loss(job, unit, u, attempt)
+  for i, lost in ipairs(u.x or {}) do
+    if lost == attempt and (u.v or 0) < MOST_TAKEN_BACK then
+      table.remove(u.x, i)
+      u.l, u.v = u.l - 1, (u.v or 0) + 1
+      return save_unit(job.id, unit, u)
+    end
+  end
+end
+
+-- Answers the unit when this attempt still holds it, else nil and why not. Its worker asks.
 local function held_by(job, unit, attempt)
   if not job then return nil, "gone" end
   local u = load_unit(job.id, unit)
   if not u then return nil, "gone" end
   if u.a == attempt and u.s == "done" then return nil, "repeated" end
   if not job.active then return nil, "ended" end
-  if u.a ~= attempt then return nil, "stale" end
-  if u.s ~= "claimed" then return nil, "stale" end
+  if u.a ~= attempt or u.s ~= "claimed" then
+    take_back_loss(job, unit, u, attempt)
+    return nil, "stale"
+  end
   return u, nil
 end
 
