@@ -44,7 +44,9 @@ def _wanted(asked: argparse.Namespace) -> Iterator[tuple[str, int]]:
     """Scenarios and seeds; a farm's all one after the other, so that it is started once."""
     shard, shards = asked.shard
     seeds = [asked.seed] if asked.seed is not None else asked.seeds[shard - 1 :: shards]
-    numbers = asked.scenario.split(",") if asked.scenario else list(SCENARIOS)
+    left_out = set(asked.without.split(","))
+    wanted = asked.scenario.split(",") if asked.scenario else list(SCENARIOS)
+    numbers = [number for number in wanted if number not in left_out]
     shapes = dict.fromkeys(SCENARIOS[number].shape.name for number in numbers)
     for shape in shapes:
         for seed in seeds:
@@ -63,13 +65,15 @@ def _asked() -> argparse.Namespace:
         "--shard", type=_shard, default=(1, 1), help="2/3: the second of three equal shares of them"
     )
     parser.add_argument("--scenario", help=f"of {', '.join(SCENARIOS)}, by comma; all of them")
+    parser.add_argument("--without", default="", help="scenarios to leave out, by comma")
     parser.add_argument("--fresh", action="store_true", help="a farm of its own for every run")
     parser.add_argument(
         "--short", action="store_true", help="as every change of the code is tested"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="print every history")
     asked = parser.parse_args()
-    if unknown := set((asked.scenario or "1").split(",")) - SCENARIOS.keys():
+    named = f"{asked.scenario or ''},{asked.without}".split(",")
+    if unknown := set(filter(None, named)) - SCENARIOS.keys():
         parser.error(f"there is no scenario {', '.join(sorted(unknown))}")
     return asked
 
