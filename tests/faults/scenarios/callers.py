@@ -4,12 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from threading import Event
 
-from tests.caller import Answer
 from tests.faults.field import Field, Shape
 from tests.faults.orders import Order, book, order, sentence
 from tests.faults.scenarios.base import PATIENT, Scenario, orders
 
 N_SENTENCES = 100  # of a book in a short run
+N_CALLERS = 50
 
 
 def greetings_behind_books(field: Field) -> None:
@@ -37,20 +37,18 @@ def greetings_behind_books(field: Field) -> None:
 def one_key(field: Field) -> None:
     """Fifty callers send one key at once; then somebody sends it with another body."""
     wish = order(field.rng, "same", webhook=True)
+    jobs = field.submit_all([wish] * N_CALLERS, N_CALLERS)
+    assert len(set(jobs)) == 1, "one key, several jobs"
+    other = Order(key=wish.key, text=sentence(field.rng, 400))
 
-    def submit(_: int) -> Answer | None:
-        return field.ask(wish)
+    def is_refused() -> bool:
+        answer = field.ask(other)
+        if answer is None or answer.status == 503:
+            return False
+        assert (answer.status, answer.json["code"]) == (409, "idempotency_conflict"), answer.body
+        return True
 
-    with ThreadPoolExecutor(50) as callers:
-        answers = list(callers.map(submit, range(50)))
-    for answer in answers:
-        assert answer is not None
-        assert answer.status in (200, 202), answer.body
-        field.orders[answer.json["id"]] = wish
-        field.history.note("accepted", answer.json["id"], key=wish.key)
-    other = field.ask(Order(key=wish.key, text=sentence(field.rng, 400)))
-    assert other is not None
-    assert (other.status, other.json["code"]) == (409, "idempotency_conflict"), other.body
+    field.until(is_refused)
     field.end(list(field.orders))
 
 
