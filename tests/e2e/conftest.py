@@ -47,6 +47,8 @@ class Farm(Caller):
 
     def spawn(self, name: str, *command: str) -> None:
         """Start a process of the farm in a session of its own, its log beside the data."""
+        known = self.children.get(name)
+        assert known is None or known.poll() is not None, f"{name} is running already"
         with (self.directory / f"{name}.log").open("ab") as log:
             self.children[name] = subprocess.Popen(
                 [*self.before, str(BIN / command[0]), *command[1:]],

@@ -7,6 +7,8 @@ machine whose date is wrong.
 import datetime
 import os
 import time
+from collections.abc import Callable
+from functools import partial
 
 OFFSET_S = int(os.environ.get("FAULTS_CLOCK_S", "0"))
 _OFFSET = datetime.timedelta(seconds=OFFSET_S)
@@ -25,8 +27,15 @@ class WrongDatetime(datetime.datetime):
         return cls.now(datetime.UTC).replace(tzinfo=None)
 
 
+def _parts(
+    read: Callable[[float], time.struct_time], seconds: float | None = None
+) -> time.struct_time:
+    return read(time.time() if seconds is None else seconds)
+
+
 time.time = lambda: _time() + OFFSET_S
 time.time_ns = lambda: _time_ns() + OFFSET_S * 1_000_000_000
-time.gmtime = lambda seconds=None: _gmtime(time.time() if seconds is None else seconds)
-time.localtime = lambda seconds=None: _localtime(time.time() if seconds is None else seconds)
+# Partials: `logging` has `localtime` as an attribute of a class, where a function is a method.
+time.gmtime = partial(_parts, _gmtime)
+time.localtime = partial(_parts, _localtime)
 datetime.datetime = WrongDatetime  # type: ignore[misc]

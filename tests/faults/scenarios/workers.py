@@ -189,6 +189,9 @@ def wrong_clocks(field: Field) -> None:
     with under_load(field, orders(field, 8)):
         _change_keepers(field)
     restore(field)
+    for name in ("ahead", "behind"):
+        if name in field.farm.children:  # the one that led when it was killed is not
+            harm.kill(field, name)
 
 
 def _keeper(field: Field) -> str:
