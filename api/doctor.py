@@ -41,12 +41,13 @@ def examine(
     url: str, data_dir: Path, settings: Settings, key: str | None = None
 ) -> Iterator[Check]:
     """Every check, cheap and local ones first."""
-    running = running_farm(data_dir)
+    running, elsewhere = running_farm(data_dir), "redis_url" in settings.model_fields_set
     yield check_python()
     yield from check_queue_libraries()
     yield check_disk(data_dir)
-    yield _check_server()
-    if running is not None or "redis_url" in settings.model_fields_set:
+    if not elsewhere:  # such as in a container, whose image has no Redis
+        yield _check_server()
+    if running is not None or elsewhere:
         chosen = settings.redis_url.get_secret_value()
         yield from check_redis(running.redis_url if running else chosen)
         yield check_storage(_with_data_dir(settings, data_dir))

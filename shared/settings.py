@@ -254,7 +254,10 @@ class Settings(BaseSettings):
     )
     metrics_host: str = Field(default="127.0.0.1", description="Address of a worker's own metrics")
     metrics_port: int = Field(
-        default=0, ge=0, le=65535, description="Port of a worker's own metrics; 0 is off"
+        default=0,
+        ge=0,
+        le=65535,
+        description="Port of a worker's own metrics, another one for each of a machine; 0 is off",
     )
     fake_cost_s_per_char: float = Field(
         default=0.0, ge=0, description="What the fake engine's time costs, for load tests"

@@ -69,6 +69,14 @@ def test_prometheus_finds_every_kind_of_worker() -> None:
     assert set(names) == {name for name in SERVICES if name.startswith("worker")}
 
 
+def test_a_worker_that_is_given_a_gpu_computes_on_it() -> None:
+    for name, service in SERVICES.items():
+        devices = service.get("deploy", {}).get("resources", {}).get("reservations", {})
+        device = service.get("environment", {}).get("TTSFARM_SAMBERT_DEVICE", "cpu")
+        assert (device == "cuda") is ("devices" in devices), name
+    assert SERVICES["worker-gpu"]["build"]["args"]["TORCH"] == "cuda"
+
+
 def test_the_monitoring_is_for_this_machine_alone() -> None:
     watching = [one for one in SERVICES.values() if one.get("profiles") == ["monitoring"]]
     assert len(watching) == 2

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
+from shared.errors import Unavailable
 from shared.schemas import Claim
 
 SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
@@ -103,5 +104,11 @@ class WorkerMetrics:
         self.failures.labels(claim.request.voice, claim.kind, code).inc()
 
     def serve(self, port: int, host: str = "127.0.0.1") -> None:
-        """Answer scrapes on `port` from a thread of this process."""
-        start_http_server(port, addr=host, registry=self.registry)
+        """Answer scrapes on `port` from a thread; raises `Unavailable` where it can not be had."""
+        try:
+            start_http_server(port, addr=host, registry=self.registry)
+        except OSError as error:
+            raise Unavailable(
+                f"TTSFARM_METRICS_PORT {port} on {host} can not be used ({error.strerror}): give "
+                "each worker of a machine a port of its own"
+            ) from error

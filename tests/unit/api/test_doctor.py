@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from api.cli import main
-from api.doctor import RUNNING, Running, running_farm
+from api.doctor import RUNNING, Running, examine, running_farm
 from shared.checks import (
     Check,
     check_disk,
@@ -83,3 +83,12 @@ def test_without_a_farm_the_doctor_says_so_and_fails(tmp_path: Path):
     assert [line for line in result.stdout.splitlines() if "wrong" in line] == [
         "wrong  farm        No farm answers at http://127.0.0.1:1 (connection refused)"
     ]
+
+
+def test_a_server_program_is_looked_for_only_where_no_redis_is_named(tmp_path: Path):
+    def names(**given: str) -> list[str]:
+        found = examine("http://127.0.0.1:1", tmp_path, Settings.model_validate(given))
+        return [check.name for check in found]
+
+    assert "server" in names()
+    assert "server" not in names(redis_url="redis://127.0.0.1:1/0")
