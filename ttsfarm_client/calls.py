@@ -174,6 +174,18 @@ class Calls:
     def _change(self, job: Job | str, change: str) -> Flow[Job]:
         return Job.read((yield from self._json("POST", f"{job_path(job)}/{change}")))
 
+    def _retry(self, job: Job | str) -> Flow[Job]:
+        """A retry that was done, but whose answer was lost, is refused when it is repeated."""
+        try:
+            return (yield from self._change(job, "retry"))
+        except FarmProblem as problem:
+            if problem.code != "wrong_state":
+                raise
+            seen = yield from self._job(job if isinstance(job, str) else job.id)
+            if seen.finished and seen.audio is None:
+                raise
+            return seen
+
     def _submit_batch(self, lines: bytes | BinaryIO, key: str | None) -> Flow[Batch]:
         view = yield from self._json(
             "POST",
