@@ -1,13 +1,14 @@
-"""What a call makes of a farm's answers; nothing is sent."""
+"""What a call makes of a farm's answers; nothing is sent, and only milliseconds pass."""
 
 import json
+import time
 from email.message import Message
 from typing import Any
 
 import pytest
 
-from ttsfarm_client import FarmProblem
-from ttsfarm_client.calls import Answer, Call, Calls
+from ttsfarm_client import FarmProblem, Job
+from ttsfarm_client.calls import Answer, Call, Calls, Flow
 
 AUDIO = {"url": None, "duration_s": 1.0, "size_bytes": 9, "sha256": "00"}
 
@@ -39,6 +40,26 @@ def path_of(step: Call | float) -> str:
 
 
 REFUSED = answered(409, {"code": "wrong_state", "detail": "The job is queued."})
+
+
+def carry_out(flow: Flow[Job], answer: Answer, longest_s: float) -> None:
+    """Give every request this answer; no pause may be longer than `longest_s`."""
+    step = next(flow)
+    while True:
+        if isinstance(step, Call):
+            step = flow.send(answer)
+            continue
+        assert step <= longest_s
+        until_s = time.monotonic() + step
+        while time.monotonic() < until_s:
+            pass
+        step = next(flow)
+
+
+def test_a_wait_ends_in_time_though_the_farm_asks_for_patience() -> None:
+    flow = Calls()._wait(Job.read(view("queued")), None, 0.05)
+    with pytest.raises(TimeoutError, match="one was still queued"):
+        carry_out(flow, answered(503, {}, Retry_After="50"), 0.05)
 
 
 @pytest.mark.parametrize("status", ["queued", "running", "succeeded"])
