@@ -224,7 +224,7 @@ class _Connection:
             await self.close()
 
     async def close(self) -> None:
-        self._writer.close()
+        self._writer.transport.abort()  # TLS's farewell would wait 30 s for an answer to it
         with suppress(OSError):  # what breaks now has been read already, or told
             await self._writer.wait_closed()
 
