@@ -74,7 +74,32 @@ async function loadVoices() {
   if (!voices.length) showFault($("form-fault"), new Fault("no_voice_ready"));
 }
 
-// A sentence by the voice as it is set; the farm keeps it, so the second time costs nothing.
+// Where a sentence is heard by the voice as it is set; the farm keeps it, so the second time costs nothing.
+async function makeSample(fields) {
+  const text = t(chosen().language.startsWith("en") ? "sample_text_en" : "sample_text");
+  const response = await call("v1/jobs", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Prefer: `wait=${SAMPLE_WAIT_S}` },
+    body: JSON.stringify({ ...fields, text, priority: "high", retention_s: SAMPLE_KEPT_S }),
+  });
+  const made = await response.json();
+  if (made.error) throw new Fault(made.error.code, made.error.message);
+  if (!made.audio) throw new Fault("unavailable");
+  return here(made.links.listen);
+}
+
+// Whether the sample can be played; one that other sound cuts off, or that wants another click, can.
+async function plays(link) {
+  $("audio").pause();
+  sampler.src = link;
+  try {
+    await sampler.play();
+  } catch (error) {
+    return ["AbortError", "NotAllowedError"].includes(error.name);
+  }
+  return true;
+}
+
 async function playSample() {
   const fields = asked();
   const key = JSON.stringify(SETTINGS.map((name) => fields[name]));
@@ -82,23 +107,13 @@ async function playSample() {
   $("sample").disabled = true;
   $("sample").setAttribute("aria-busy", "true");
   try {
-    if (!samples.has(key)) {
-      const text = t(chosen().language.startsWith("en") ? "sample_text_en" : "sample_text");
-      const response = await call("v1/jobs", {
-        method: "POST",
-        headers: { "Content-Type": "application/json", Prefer: `wait=${SAMPLE_WAIT_S}` },
-        body: JSON.stringify({ ...fields, text, priority: "high", retention_s: SAMPLE_KEPT_S }),
-      });
-      const made = await response.json();
-      if (made.error) throw new Fault(made.error.code, made.error.message);
-      if (!made.audio) throw new Fault("unavailable");
-      samples.set(key, here(made.links.listen));
-    }
-    $("audio").pause();
-    sampler.src = samples.get(key);
-    await sampler.play();
+    const old = samples.get(key);
+    if (old && await plays(old)) return;
+    samples.delete(key); // its link has expired
+    const link = await makeSample(fields);
+    if (!(await plays(link))) throw new Fault("sound");
+    samples.set(key, link);
   } catch (error) {
-    samples.delete(key); // its link may have expired
     showFault($("form-fault"), error);
   } finally {
     $("sample").disabled = false;

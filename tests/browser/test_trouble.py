@@ -8,6 +8,11 @@ from tests.e2e.conftest import Farm
 pytestmark = pytest.mark.e2e
 
 
+def sampled(view: View) -> None:
+    """Return when the button for a sample can be pressed again."""
+    view.until("!document.getElementById('sample').disabled")
+
+
 def test_markup_may_begin_with_a_declaration(farm: Farm, make_view: MakeView) -> None:
     view = make_view(farm)
     view.open()
@@ -18,3 +23,29 @@ def test_markup_may_begin_with_a_declaration(farm: Farm, make_view: MakeView) ->
     view.page.evaluate("document.getElementById('text').setSelectionRange(0, 0)")
     view.page.select_option("#mark-pause", "1000")
     assert view.page.input_value("#text").endswith('<speak><break time="1000ms"/>你好。</speak>')
+
+
+def test_a_sample_whose_link_has_expired_is_made_anew(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    view.choose_voice("espeak-zh")
+    view.page.click("#sample")
+    sampled(view)
+    view.page.route("**/v1/listen/**", lambda route: route.fulfill(status=403), times=1)
+    with view.page.expect_response("**/v1/jobs"):
+        view.page.click("#sample")
+    sampled(view)
+    assert not view.page.is_visible("#form-fault")
+
+
+def test_a_sample_that_is_cut_off_is_no_fault(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    view.choose_voice("espeak-zh")
+    with view.page.expect_request("**/v1/listen/**"):
+        view.page.route("**/v1/listen/**", lambda route: None, times=1)  # it never comes
+        view.page.click("#sample")
+    view.speak("你好。")
+    view.wait_for_state("succeeded")
+    sampled(view)
+    assert not view.page.is_visible("#form-fault")
