@@ -121,6 +121,7 @@ async function* events(path, seen, signal) {
 export async function* changes(id, signal) {
   let seen = "";
   while (!signal.aborted) {
+    let pause_ms = RECONNECT_MS;
     try {
       for await (const event of events(jobPath(id, "/events"), seen, signal)) {
         if (event.name === "error") continue; // the farm ends the stream; we come back
@@ -130,9 +131,11 @@ export async function* changes(id, signal) {
       }
     } catch (error) {
       if (signal.aborted) return;
-      const passing = error instanceof TypeError || error.code === "unreachable" || error.status >= 500;
+      const passing = error instanceof TypeError || error.code === "unreachable"
+        || error.status === 429 || error.status >= 500;
       if (!passing) throw error;
+      pause_ms = Math.max(pause_ms, (error.retryAfter_s || 0) * 1000);
     }
-    await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+    await new Promise((resolve) => setTimeout(resolve, pause_ms));
   }
 }

@@ -49,3 +49,12 @@ def test_a_sample_that_is_cut_off_is_no_fault(farm: Farm, make_view: MakeView) -
     view.wait_for_state("succeeded")
     sampled(view)
     assert not view.page.is_visible("#form-fault")
+
+
+def test_a_limit_is_waited_for_and_the_job_followed_on(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    refusal = {"status": 429, "headers": {"Retry-After": "1"}, "body": "{}"}
+    view.page.route("**/events", lambda route: route.fulfill(**refusal), times=1)
+    view.speak("你好。")
+    view.wait_for_state("succeeded")
