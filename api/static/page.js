@@ -308,7 +308,7 @@ async function poll() {
   for (const id of history.pending()) {
     if (document.hidden || (id === job?.id && !job.finished_at)) continue;
     try {
-      history.note(await fetchJob(id));
+      history.note(await fetchJob(id, { quiet: true }));
     } catch (fault) {
       if (fault.code === "not_found") history.noteGone(id);
       else break; // the farm or the key: the next round tries again

@@ -277,6 +277,8 @@ def test_a_farm_with_keys_asks_once_and_then_speaks(guarded: Farm, make_view: Ma
     view.page.wait_for_selector("#captions .sentence")
     assert not any(key in url for url in view.asked)
     view.open()
+    view.page.click("#change-key")
+    view.page.click("#key-cancel")
     view.page.click("#history [data-act=play]")
     view.until(PLAYED)
     assert not view.page.is_visible("#key-dialog")

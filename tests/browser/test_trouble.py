@@ -7,6 +7,14 @@ from tests.e2e.conftest import Farm
 
 pytestmark = pytest.mark.e2e
 
+# Longer on the fake voice than what a test does in the meantime.
+LONG = "".join(f"这是第{i}句。" for i in range(400))
+NO_STORAGE = """
+for (const name of ['localStorage', 'sessionStorage']) {
+  Object.defineProperty(window, name, {get() { throw new DOMException('', 'SecurityError'); }});
+}
+"""
+
 
 def sampled(view: View) -> None:
     """Return when the button for a sample can be pressed again."""
@@ -56,5 +64,28 @@ def test_a_limit_is_waited_for_and_the_job_followed_on(farm: Farm, make_view: Ma
     view.open()
     refusal = {"status": 429, "headers": {"Retry-After": "1"}, "body": "{}"}
     view.page.route("**/events", lambda route: route.fulfill(**refusal), times=1)
+    view.speak("你好。")
+    view.wait_for_state("succeeded")
+
+
+def test_the_list_asks_nobody_for_a_key(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    view.speak(LONG, voice="fake")
+    view.wait_for_state("running")
+    first = view.job_id()
+    view.page.route(f"**/v1/jobs/{first}", lambda route: route.fulfill(status=401, body="{}"))
+    with view.page.expect_response(f"**/v1/jobs/{first}"):
+        view.speak("你好。")
+    view.wait_for_state("succeeded")
+    assert not view.page.is_visible("#key-dialog")
+    farm.call("DELETE", f"/v1/jobs/{first}")
+
+
+def test_it_works_where_a_browser_keeps_nothing(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.page.add_init_script(NO_STORAGE)
+    view.open()
+    assert view.text("h1") == "Turn text into speech"
     view.speak("你好。")
     view.wait_for_state("succeeded")
