@@ -9,11 +9,17 @@ pytestmark = pytest.mark.e2e
 
 # Longer on the fake voice than what a test does in the meantime.
 LONG = "".join(f"这是第{i}句。" for i in range(400))
+LIVE = "document.getElementById('audio').src.includes('stream=1')"
 NO_STORAGE = """
 for (const name of ['localStorage', 'sessionStorage']) {
   Object.defineProperty(window, name, {get() { throw new DOMException('', 'SecurityError'); }});
 }
 """
+DRAG = """[3, 6, 9].forEach((at) => {
+  const seek = document.getElementById('seek');
+  seek.value = at;
+  seek.dispatchEvent(new Event('input'));
+})"""
 
 
 def sampled(view: View) -> None:
@@ -80,6 +86,21 @@ def test_the_list_asks_nobody_for_a_key(farm: Farm, make_view: MakeView) -> None
     view.wait_for_state("succeeded")
     assert not view.page.is_visible("#key-dialog")
     farm.call("DELETE", f"/v1/jobs/{first}")
+
+
+def test_dragging_ends_where_it_was_dragged_to(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    view.speak("".join(f"说到第{i}句话了。" for i in range(40)), voice="fake")
+    view.wait_for_state("running")
+    view.until(LIVE)
+    view.wait_for_state("succeeded")
+    view.until("!document.getElementById('seek').disabled")
+    view.page.click("#play")
+    view.until("document.getElementById('audio').paused")
+    view.page.evaluate(DRAG)
+    view.until("document.getElementById('audio').readyState > 0")
+    view.until("document.getElementById('audio').currentTime === 9")
 
 
 def test_it_works_where_a_browser_keeps_nothing(farm: Farm, make_view: MakeView) -> None:
