@@ -110,3 +110,19 @@ def test_it_works_where_a_browser_keeps_nothing(farm: Farm, make_view: MakeView)
     assert view.text("h1") == "Turn text into speech"
     view.speak("你好。")
     view.wait_for_state("succeeded")
+
+
+def test_the_focus_stays_in_the_list_when_an_entry_goes(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    for text in ("一。", "二。"):
+        view.speak(text)
+        view.page.wait_for_selector(f"#result-title:has-text('{text}')")
+        view.wait_for_state("succeeded")
+    first = view.page.locator("#history li").last
+    first.locator("[data-act=remove]").focus()
+    for left in (1, 0):
+        view.page.keyboard.press("Enter")
+        view.page.keyboard.press("Enter")
+        view.until(f"document.querySelectorAll('#history li').length === {left}")
+        view.until("document.activeElement.closest('.history') !== null")
