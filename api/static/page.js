@@ -201,7 +201,7 @@ function drawOutcome() {
   if (job.error) return showFault($("result-fault"), new Fault(job.error.code, job.error.message));
   clearFault($("result-fault"));
   if (job.audio) {
-    $("download").href = job.audio.url;
+    $("download").href = audioLink(job);
     $("download").download = `${job.id}.${job.audio.format}`;
   }
   return undefined;
@@ -246,7 +246,7 @@ async function follow(autoplay, signal) {
 
 // What can be done about a job, from its card or from the list
 
-const fetchJob = (id) => read(jobPath(id));
+const fetchJob = (id, options) => read(jobPath(id), options);
 
 async function attempt(id, act) {
   try {
@@ -294,12 +294,18 @@ async function subtitles() {
   });
 }
 
+// The farm's own link as this page reaches it; the store's as it is.
+function audioLink({ audio, links }) {
+  const farm = links.self.slice(0, links.self.indexOf("/v1/") + 4);
+  return audio.url.startsWith(farm) ? here(audio.url) : audio.url;
+}
+
 // Links expire; one that is about to be used is fetched anew.
 async function download(event) {
   event.preventDefault();
   await attempt(job.id, async () => {
     const fresh = await fetchJob(job.id);
-    el("a", { href: fresh.audio.url, download: `${fresh.id}.${fresh.audio.format}` }).click();
+    el("a", { href: audioLink(fresh), download: `${fresh.id}.${fresh.audio.format}` }).click();
   });
 }
 
