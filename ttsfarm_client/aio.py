@@ -89,8 +89,11 @@ class AsyncClient(Calls):
         return await self._run(self._change(job, "cancel"))
 
     async def retry(self, job: Job | str) -> Job:
-        """The failed, canceled or expired job, running again; only what is missing is rendered."""
-        return await self._run(self._change(job, "retry"))
+        """The failed, canceled or expired job, running again; only what is missing is rendered.
+
+        One that runs or has succeeded already is no error.
+        """
+        return await self._run(self._retry(job))
 
     async def batch(
         self,
@@ -221,7 +224,7 @@ class _Connection:
             await self.close()
 
     async def close(self) -> None:
-        self._writer.close()
+        self._writer.transport.abort()  # TLS's farewell would wait 30 s for an answer to it
         with suppress(OSError):  # what breaks now has been read already, or told
             await self._writer.wait_closed()
 

@@ -174,6 +174,18 @@ class Calls:
     def _change(self, job: Job | str, change: str) -> Flow[Job]:
         return Job.read((yield from self._json("POST", f"{job_path(job)}/{change}")))
 
+    def _retry(self, job: Job | str) -> Flow[Job]:
+        """A retry that was done, but whose answer was lost, is refused when it is repeated."""
+        try:
+            return (yield from self._change(job, "retry"))
+        except FarmProblem as problem:
+            if problem.code != "wrong_state":
+                raise
+            seen = yield from self._job(job if isinstance(job, str) else job.id)
+            if seen.finished and seen.audio is None:
+                raise
+            return seen
+
     def _submit_batch(self, lines: bytes | BinaryIO, key: str | None) -> Flow[Batch]:
         view = yield from self._json(
             "POST",
@@ -202,10 +214,10 @@ class Calls:
                 told(seen)
             asked_s = time.monotonic()
             if asked_s >= until_s:
-                raise TimeoutError(f"{seen.id} is still {seen.status} after {timeout_s} s.")
+                raise _late(seen)
             patience_s = WATCHED_WAIT_S if told else WAIT_S
             wait_s = math.ceil(min(patience_s, until_s - asked_s))
-            seen = yield from show(seen.id, wait_s)
+            seen = yield from _within(until_s, show(seen.id, wait_s), seen)
             if not seen.finished and time.monotonic() - asked_s < wait_s / 2:
                 yield EARLY_S
         if told:
@@ -248,6 +260,33 @@ class Calls:
         if start and answer.status != http.HTTPStatus.PARTIAL_CONTENT:
             raise FarmProblem(answer.status, "", "The farm did not take the download up again.")
         return answer
+
+
+def _late(seen: Job | Batch) -> TimeoutError:
+    return TimeoutError(f"{seen.id} was still {seen.status} when the time was up.")
+
+
+def _within(until_s: float, flow: Flow[FollowedT], seen: FollowedT) -> Flow[FollowedT]:
+    """The flow's outcome; raises `TimeoutError` where it would try again after `until_s`."""
+    step = next(flow)
+    try:
+        while True:
+            if isinstance(step, float):
+                left_s = until_s - time.monotonic()
+                if left_s <= 0:
+                    raise _late(seen)
+                yield min(step, left_s)
+                step = next(flow)
+                continue
+            try:
+                answer = yield step
+            except BROKEN as error:
+                step = flow.throw(error)
+            else:
+                step = flow.send(answer)
+    except StopIteration as ended:
+        outcome: FollowedT = ended.value
+        return outcome
 
 
 def body_of(text: str | None, ssml: str | None, options: Options) -> dict[str, Any]:

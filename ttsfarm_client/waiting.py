@@ -84,8 +84,11 @@ class Client(Calls):
         return self._run(self._change(job, "cancel"))
 
     def retry(self, job: Job | str) -> Job:
-        """The failed, canceled or expired job, running again; only what is missing is rendered."""
-        return self._run(self._change(job, "retry"))
+        """The failed, canceled or expired job, running again; only what is missing is rendered.
+
+        One that runs or has succeeded already is no error.
+        """
+        return self._run(self._retry(job))
 
     def batch(
         self,

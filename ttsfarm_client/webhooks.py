@@ -28,8 +28,9 @@ def verify_webhook(
     try:
         message_id, sent = given["webhook-id"], given["webhook-timestamp"]
         signatures = given["webhook-signature"].split(" ")
-        age_s = abs((time.time() if now_s is None else now_s) - int(sent))
-    except (KeyError, ValueError) as error:
+        sent_s = int(sent)
+        age_s = abs((time.time() if now_s is None else now_s) - float(sent_s))
+    except (KeyError, ValueError, OverflowError) as error:
         raise InvalidSignature(
             "The headers webhook-id, webhook-timestamp (whole seconds) and webhook-signature are "
             "needed; one is missing or not valid."
@@ -39,7 +40,7 @@ def verify_webhook(
             f"The message's time is {age_s:.0f} s away from now, more than {TOLERANCE_S} s: "
             "check the clocks."
         )
-    signed = f"{message_id}.{int(sent)}.".encode() + body
+    signed = f"{message_id}.{sent_s}.".encode("utf-8", "replace") + body
     offered = [one.encode("utf-8", "replace") for one in signatures]
     for known in (secret,) if isinstance(secret, str) else secret:
         digest = hmac.digest(_secret_bytes(known), signed, "sha256")

@@ -6,6 +6,19 @@ import { $, show } from "./ui.js";
 const KEY = "ttsfarm.key"; // in sessionStorage: kept until the tab is closed
 const RECONNECT_MS = 2000;
 let asking = null;
+let held = null; // the key where sessionStorage is closed to us: until the page is left
+
+function keyOf() {
+  try { return sessionStorage.getItem(KEY); } catch { return held; }
+}
+
+function keepKey(key) {
+  held = key;
+  try {
+    if (key === null) sessionStorage.removeItem(KEY);
+    else sessionStorage.setItem(KEY, key);
+  } catch { /* as above */ }
+}
 
 // Why something could not be done: a code for what to say, the farm's words, what it gave beside.
 export class Fault extends Error {
@@ -18,7 +31,7 @@ export class Fault extends Error {
 // The key as soon as a person has given one; two calls that are refused at once ask once.
 function askKey(wrong) {
   if (asking) return asking;
-  sessionStorage.removeItem(KEY);
+  if (wrong) keepKey(null);
   const dialog = $("key-dialog");
   $("key-why").textContent = t(wrong ? "key_wrong" : "key_why");
   $("key-why").classList.toggle("wrong", wrong);
@@ -31,7 +44,7 @@ function askKey(wrong) {
       asking = null;
       const key = $("key").value.trim();
       if (dialog.returnValue !== "given" || !key) return reject(new Fault("unauthorized"));
-      sessionStorage.setItem(KEY, key);
+      keepKey(key);
       return resolve();
     }, { once: true });
   });
@@ -46,13 +59,14 @@ export function startKeys(retry) {
   });
   $("key-cancel").addEventListener("click", () => $("key-dialog").close(""));
   $("change-key").addEventListener("click", () => askKey(false).then(retry, () => {}));
-  show($("change-key"), sessionStorage.getItem(KEY) !== null);
+  show($("change-key"), keyOf() !== null);
 }
 
-// An answer of the farm's; where it asks for a key, so do we. Raises a `Fault` for any other.
+// An answer of the farm's; where it asks for a key, so do we, unless `quiet`: what nobody waits for
+// asks nobody. Raises a `Fault` for any other.
 export async function call(path, options = {}) {
   for (;;) {
-    const key = sessionStorage.getItem(KEY);
+    const key = keyOf();
     const headers = { ...options.headers, ...(key ? { Authorization: `Bearer ${key}` } : {}) };
     let response;
     try {
@@ -62,8 +76,8 @@ export async function call(path, options = {}) {
       throw new Fault("unreachable", error.message);
     }
     if (response.ok) return response;
-    if (response.status !== 401) throw await faultOf(response);
-    if (key === sessionStorage.getItem(KEY)) await askKey(key !== null);
+    if (response.status !== 401 || options.quiet) throw await faultOf(response);
+    if (key === keyOf()) await askKey(key !== null);
   }
 }
 
@@ -121,6 +135,7 @@ async function* events(path, seen, signal) {
 export async function* changes(id, signal) {
   let seen = "";
   while (!signal.aborted) {
+    let pause_ms = RECONNECT_MS;
     try {
       for await (const event of events(jobPath(id, "/events"), seen, signal)) {
         if (event.name === "error") continue; // the farm ends the stream; we come back
@@ -130,9 +145,11 @@ export async function* changes(id, signal) {
       }
     } catch (error) {
       if (signal.aborted) return;
-      const passing = error instanceof TypeError || error.code === "unreachable" || error.status >= 500;
+      const passing = error instanceof TypeError || error.code === "unreachable"
+        || error.status === 429 || error.status >= 500;
       if (!passing) throw error;
+      pause_ms = Math.max(pause_ms, (error.retryAfter_s || 0) * 1000);
     }
-    await new Promise((resolve) => setTimeout(resolve, RECONNECT_MS));
+    await new Promise((resolve) => setTimeout(resolve, pause_ms));
   }
 }

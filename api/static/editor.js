@@ -8,7 +8,7 @@ const PAUSES_MS = [300, 500, 1000, 2000, 3000];
 const MOST_BYTES_PER_CHAR = 4;
 const TAG = /<\?xml[^>]*\?>|<!--[^]*?-->|<(\/?)([A-Za-z][\w-]*)(?:\s+[\w:-]+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*\s*(\/?)>|</g;
 const STRAY_AMPERSAND = /&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[\da-f]+);)/i;
-const MARKUP = /^\s*<speak[\s>]/;
+const MARKUP = /^\s*(?:<\?xml[^>]*\?>\s*)?<speak[\s>]/;
 const limit = Number(document.body.dataset.maxChars);
 const box = $("text");
 let touched = false;
@@ -71,7 +71,7 @@ function update() {
 function marked() {
   const { value, selectionStart: start, selectionEnd: end } = box;
   if (isMarkup()) {
-    const [first, last] = [value.indexOf(">") + 1, value.lastIndexOf("</speak")];
+    const [first, last] = [value.indexOf(">", value.indexOf("<speak")) + 1, value.lastIndexOf("</speak")];
     const within = (at) => Math.max(first, Math.min(last, at));
     return { value, start: within(start), end: within(end) };
   }

@@ -14,6 +14,7 @@ let counts = []; // what the workers had made at each reading, of the last minut
 let outputs = [];
 let paused = false;
 let timer = 0;
+let trouble = null; // why nothing can be read
 let told = null; // language and code of the fault that is shown
 const reasons = new Map(); // why a delivery died; asked for once
 
@@ -232,6 +233,7 @@ async function refresh() {
 
 // Why nothing can be read, told once: a screen reader would say it again at every try.
 function tellOnce(fault) {
+  trouble = fault;
   const code = fault && `${language()} ${fault.code}`;
   if (code === told) return;
   told = code;
@@ -250,15 +252,19 @@ async function live() {
     } catch (fault) {
       $("dot").className = "dot lost";
       if (!seen || fault.code) tellOnce(fault);
-      $("updated").textContent = t("live_lost");
-      if (fault.code === "forbidden" || fault.code === "unauthorized") return; // asking again changes nothing
+      const refused = fault.code === "forbidden" || fault.code === "unauthorized";
+      $("updated").textContent = refused ? "" : t("live_lost");
+      if (refused) return; // asking again changes nothing
     }
   }
   timer = setTimeout(live, EVERY_MS);
 }
 
 startKeys(() => location.reload());
-startFrame(draw);
+startFrame(() => {
+  draw();
+  tellOnce(trouble);
+});
 $("pause").addEventListener("click", () => {
   paused = !paused;
   $("pause").setAttribute("aria-pressed", String(paused));

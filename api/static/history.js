@@ -138,12 +138,14 @@ function row(entry) {
 export function draw() {
   const focused = document.activeElement?.closest?.("#history li");
   const [job, act] = [focused?.dataset.job, document.activeElement?.dataset?.act];
+  const place = [...$("history").children].indexOf(focused);
   $("history").replaceChildren(...entries.map(row));
   show($("history-empty"), !entries.length);
   show($("history-note"), entries.length > 0);
   if (!job) return;
-  const again = [...$("history").children].find((one) => one.dataset.job === job);
-  (again?.querySelector(`[data-act="${act}"]`) || again?.querySelector("button"))?.focus();
+  const rows = [...$("history").children];
+  const again = rows.find((one) => one.dataset.job === job) || rows[Math.min(place, rows.length - 1)];
+  (again?.querySelector(`[data-act="${act}"]`) || again?.querySelector("button:enabled") || $("history-title")).focus();
 }
 
 // `actions`: what play, show, cancel, retry and remove do with a job's id.

@@ -45,7 +45,6 @@ const WORDS = {
   sample: ["试听", "Sample"],
   sample_text: ["你好，很高兴认识你。", "你好，很高兴认识你。"],
   sample_text_en: ["Hello, nice to meet you.", "Hello, nice to meet you."],
-  sample_making: ["正在准备试听…", "Making the sample…"],
   format: ["格式", "Format"],
   format_wav: ["WAV（无损）", "WAV (lossless)"],
   format_mp3: ["MP3（通用）", "MP3 (plays anywhere)"],
@@ -100,7 +99,6 @@ const WORDS = {
   history_delete: ["删除：{text}", "Delete: {text}"],
   remove: ["删除", "Delete"],
   remove_sure: ["确认删除", "Delete it?"],
-  removed: ["已删除。", "Deleted."],
   left_out: ["有 {n} 处无法朗读，已跳过：{text}", "{n} places could not be spoken and were left out: {text}"],
   // Emotions the built-in engines have; others are shown by their own name.
   emotion_neutral: ["中性", "Neutral"],

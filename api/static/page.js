@@ -74,7 +74,32 @@ async function loadVoices() {
   if (!voices.length) showFault($("form-fault"), new Fault("no_voice_ready"));
 }
 
-// A sentence by the voice as it is set; the farm keeps it, so the second time costs nothing.
+// Where a sentence is heard by the voice as it is set; the farm keeps it, so the second time costs nothing.
+async function makeSample(fields) {
+  const text = t(chosen().language.startsWith("en") ? "sample_text_en" : "sample_text");
+  const response = await call("v1/jobs", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", Prefer: `wait=${SAMPLE_WAIT_S}` },
+    body: JSON.stringify({ ...fields, text, priority: "high", retention_s: SAMPLE_KEPT_S }),
+  });
+  const made = await response.json();
+  if (made.error) throw new Fault(made.error.code, made.error.message);
+  if (!made.audio) throw new Fault("unavailable");
+  return here(made.links.listen);
+}
+
+// Whether the sample can be played; one that other sound cuts off, or that wants another click, can.
+async function plays(link) {
+  $("audio").pause();
+  sampler.src = link;
+  try {
+    await sampler.play();
+  } catch (error) {
+    return ["AbortError", "NotAllowedError"].includes(error.name);
+  }
+  return true;
+}
+
 async function playSample() {
   const fields = asked();
   const key = JSON.stringify(SETTINGS.map((name) => fields[name]));
@@ -82,23 +107,13 @@ async function playSample() {
   $("sample").disabled = true;
   $("sample").setAttribute("aria-busy", "true");
   try {
-    if (!samples.has(key)) {
-      const text = t(chosen().language.startsWith("en") ? "sample_text_en" : "sample_text");
-      const response = await call("v1/jobs", {
-        method: "POST",
-        headers: { "Content-Type": "application/json", Prefer: `wait=${SAMPLE_WAIT_S}` },
-        body: JSON.stringify({ ...fields, text, priority: "high", retention_s: SAMPLE_KEPT_S }),
-      });
-      const made = await response.json();
-      if (made.error) throw new Fault(made.error.code, made.error.message);
-      if (!made.audio) throw new Fault("unavailable");
-      samples.set(key, here(made.links.listen));
-    }
-    $("audio").pause();
-    sampler.src = samples.get(key);
-    await sampler.play();
+    const old = samples.get(key);
+    if (old && await plays(old)) return;
+    samples.delete(key); // its link has expired
+    const link = await makeSample(fields);
+    if (!(await plays(link))) throw new Fault("sound");
+    samples.set(key, link);
   } catch (error) {
-    samples.delete(key); // its link may have expired
     showFault($("form-fault"), error);
   } finally {
     $("sample").disabled = false;
@@ -186,7 +201,7 @@ function drawOutcome() {
   if (job.error) return showFault($("result-fault"), new Fault(job.error.code, job.error.message));
   clearFault($("result-fault"));
   if (job.audio) {
-    $("download").href = job.audio.url;
+    $("download").href = audioLink(job);
     $("download").download = `${job.id}.${job.audio.format}`;
   }
   return undefined;
@@ -231,7 +246,7 @@ async function follow(autoplay, signal) {
 
 // What can be done about a job, from its card or from the list
 
-const fetchJob = (id) => read(jobPath(id));
+const fetchJob = (id, options) => read(jobPath(id), options);
 
 async function attempt(id, act) {
   try {
@@ -279,12 +294,18 @@ async function subtitles() {
   });
 }
 
+// The farm's own link as this page reaches it; the store's as it is.
+function audioLink({ audio, links }) {
+  const farm = links.self.slice(0, links.self.indexOf("/v1/") + 4);
+  return audio.url.startsWith(farm) ? here(audio.url) : audio.url;
+}
+
 // Links expire; one that is about to be used is fetched anew.
 async function download(event) {
   event.preventDefault();
   await attempt(job.id, async () => {
     const fresh = await fetchJob(job.id);
-    el("a", { href: fresh.audio.url, download: `${fresh.id}.${fresh.audio.format}` }).click();
+    el("a", { href: audioLink(fresh), download: `${fresh.id}.${fresh.audio.format}` }).click();
   });
 }
 
@@ -293,7 +314,7 @@ async function poll() {
   for (const id of history.pending()) {
     if (document.hidden || (id === job?.id && !job.finished_at)) continue;
     try {
-      history.note(await fetchJob(id));
+      history.note(await fetchJob(id, { quiet: true }));
     } catch (fault) {
       if (fault.code === "not_found") history.noteGone(id);
       else break; // the farm or the key: the next round tries again

@@ -13,7 +13,7 @@ const STEP_S = 5;
 const audio = $("audio");
 const seek = $("seek");
 
-let now = {}; // the job that plays: id, live, final (its address once it is whole), duration_s
+let now = {}; // the job that plays: id, live, final (its address once it is whole), from_s, duration_s
 let peaks = null;
 let sentences = [];
 let spokenAt = -1;
@@ -102,15 +102,16 @@ export async function playFinished(job, autoplay) {
 
 function useFinal(at_s, play) {
   now.live = false;
+  now.from_s = at_s;
   audio.src = now.final;
-  if (at_s) audio.addEventListener("loadedmetadata", () => { audio.currentTime = at_s; }, { once: true });
   if (play) start();
 }
 
 function seekTo(at_s) {
   if (!now.final) return;
   if (now.live) useFinal(at_s, !audio.paused);
-  else audio.currentTime = at_s;
+  now.from_s = at_s; // it is gone to as soon as the file's beginning is here
+  if (audio.readyState) audio.currentTime = at_s;
   draw();
 }
 
@@ -243,7 +244,7 @@ function follow() {
 
 export function draw() {
   if (!now.id) return;
-  const at_s = audio.currentTime || 0;
+  const at_s = audio.readyState ? audio.currentTime : now.from_s || 0;
   const whole_s = Math.max(now.duration_s || 0, now.final ? 0 : at_s);
   const shown = audio.ended && now.final ? whole_s : Math.min(at_s, whole_s);
   seek.max = whole_s;
@@ -281,6 +282,7 @@ export function startPlayer(told) {
     seekTo(Math.min(now.duration_s, Math.max(0, audio.currentTime + step_s)));
   });
   $("captions").addEventListener("keydown", captionKey);
+  audio.addEventListener("loadedmetadata", () => { if (now.from_s) audio.currentTime = now.from_s; });
   audio.addEventListener("play", tick);
   for (const name of ["pause", "ended", "seeked", "durationchange"]) audio.addEventListener(name, draw);
   audio.addEventListener("error", () => {

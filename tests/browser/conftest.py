@@ -165,7 +165,7 @@ def guarded(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """A farm that asks for keys."""
     del browser
     with farm_maker(tmp_path_factory.mktemp("guarded")) as make:
-        farm = make(TTSFARM_AUTH="keys")
+        farm = make(TTSFARM_AUTH="keys", TTSFARM_PUBLIC_URL="http://farm.invalid")
         farm.spawn("api", "ttsfarm", "serve")
         farm.add_worker("worker0")
         wait_until(lambda: _voices(farm) > 0, TIMEOUT_S)

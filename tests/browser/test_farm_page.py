@@ -127,6 +127,10 @@ def test_it_needs_a_key_that_sees_the_whole_farm(guarded: Farm, make_view: MakeV
     view.page.fill("#key", new_key(guarded, Scope.READ))
     view.page.press("#key", "Enter")
     view.page.wait_for_selector("#fault:has-text('--scope admin')")
+    assert view.text("#updated") == ""  # it does not try again
+    view.page.click("#language")
+    assert "此页需要" in view.text("#fault")
+    view.page.click("#language")
     view.page.click("#change-key")
     view.page.fill("#key", new_key(guarded, *Scope))
     view.page.press("#key", "Enter")

@@ -4,16 +4,21 @@ import asyncio
 import inspect
 import io
 import json
+import socket
+import ssl
 import subprocess
 import sys
+import threading
+import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api.routes.client import wheel_name
+from tests.certificates import Certificates
 from tests.conftest import free_port, wait_until
 from tests.e2e.conftest import Farm, farm_maker
 from tests.e2e.flaky import Flaky
@@ -174,6 +179,39 @@ def test_a_refusal_names_every_fault(client: Any) -> None:
 
 def test_voices(client: Any) -> None:
     assert "fake" in {voice.name for voice in client.voices() if voice.ready_workers}
+
+
+async def seconds_to_give_up(call: Coroutine[Any, Any, object], met: threading.Event) -> float:
+    """How long a call takes to end that is canceled as soon as the farm has been `met`."""
+    task = asyncio.create_task(call)
+    assert await asyncio.to_thread(met.wait, 60)
+    asked_s = time.monotonic()
+    task.cancel()
+    await asyncio.wait([task])
+    return time.monotonic() - asked_s
+
+
+def test_a_call_that_is_given_up_ends_at_once_over_tls(tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.cert, certificates.key)
+    met, over = threading.Event(), threading.Event()
+
+    def say_nothing(server: socket.socket) -> None:
+        with context.wrap_socket(server.accept()[0], server_side=True) as held:
+            held.recv(1)
+            met.set()
+            over.wait(120)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        silent = threading.Thread(target=say_nothing, args=(server,))
+        silent.start()
+        url = f"https://127.0.0.1:{server.getsockname()[1]}"
+        client = AsyncClient(url, tls=ssl.create_default_context(cafile=certificates.ca))
+        took_s = asyncio.run(seconds_to_give_up(client.voices(), met))
+        over.set()
+        silent.join()
+    assert took_s < 15  # a farewell that is answered by nobody would take 30 s
 
 
 @pytest.mark.parametrize("kind", [Client, Awaited])

@@ -1,0 +1,128 @@
+"""The page at / where something is in the way: a limit, a link past its time, closed storage."""
+
+import pytest
+
+from tests.browser.conftest import MakeView, View
+from tests.e2e.conftest import Farm
+
+pytestmark = pytest.mark.e2e
+
+# Longer on the fake voice than what a test does in the meantime.
+LONG = "".join(f"这是第{i}句。" for i in range(400))
+LIVE = "document.getElementById('audio').src.includes('stream=1')"
+NO_STORAGE = """
+for (const name of ['localStorage', 'sessionStorage']) {
+  Object.defineProperty(window, name, {get() { throw new DOMException('', 'SecurityError'); }});
+}
+"""
+DRAG = """[3, 6, 9].forEach((at) => {
+  const seek = document.getElementById('seek');
+  seek.value = at;
+  seek.dispatchEvent(new Event('input'));
+})"""
+
+
+def sampled(view: View) -> None:
+    """Return when the button for a sample can be pressed again."""
+    view.until("!document.getElementById('sample').disabled")
+
+
+def test_markup_may_begin_with_a_declaration(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    view.speak('<?xml version="1.0" encoding="UTF-8"?>\n<speak>你好。</speak>')
+    view.wait_for_state("succeeded")
+    view.page.wait_for_selector("#captions .sentence")
+    assert view.text("#captions") == "你好。"
+    view.page.evaluate("document.getElementById('text').setSelectionRange(0, 0)")
+    view.page.select_option("#mark-pause", "1000")
+    assert view.page.input_value("#text").endswith('<speak><break time="1000ms"/>你好。</speak>')
+
+
+def test_a_sample_whose_link_has_expired_is_made_anew(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    view.choose_voice("espeak-zh")
+    view.page.click("#sample")
+    sampled(view)
+    view.page.route("**/v1/listen/**", lambda route: route.fulfill(status=403), times=1)
+    with view.page.expect_response("**/v1/jobs"):
+        view.page.click("#sample")
+    sampled(view)
+    assert not view.page.is_visible("#form-fault")
+
+
+def test_a_sample_that_is_cut_off_is_no_fault(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    view.choose_voice("espeak-zh")
+    with view.page.expect_request("**/v1/listen/**"):
+        view.page.route("**/v1/listen/**", lambda route: None, times=1)  # it never comes
+        view.page.click("#sample")
+    view.speak("你好。")
+    view.wait_for_state("succeeded")
+    sampled(view)
+    assert not view.page.is_visible("#form-fault")
+
+
+def test_a_limit_is_waited_for_and_the_job_followed_on(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    refusal = {"status": 429, "headers": {"Retry-After": "1"}, "body": "{}"}
+    view.page.route("**/events", lambda route: route.fulfill(**refusal), times=1)
+    view.speak("你好。")
+    view.wait_for_state("succeeded")
+
+
+def test_the_list_asks_nobody_for_a_key(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    view.speak(LONG, voice="fake")
+    view.wait_for_state("running")
+    first = view.job_id()
+    view.page.route(f"**/v1/jobs/{first}", lambda route: route.fulfill(status=401, body="{}"))
+    with view.page.expect_response(f"**/v1/jobs/{first}"):
+        view.speak("你好。")
+    view.wait_for_state("succeeded")
+    assert not view.page.is_visible("#key-dialog")
+    farm.call("DELETE", f"/v1/jobs/{first}")
+
+
+def test_dragging_ends_where_it_was_dragged_to(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    view.speak("".join(f"说到第{i}句话了。" for i in range(40)), voice="fake")
+    view.wait_for_state("running")
+    view.until(LIVE)
+    view.wait_for_state("succeeded")
+    view.until("!document.getElementById('seek').disabled")
+    view.page.click("#play")
+    view.until("document.getElementById('audio').paused")
+    view.page.evaluate(DRAG)
+    view.until("document.getElementById('audio').readyState > 0")
+    view.until("document.getElementById('audio').currentTime === 9")
+
+
+def test_it_works_where_a_browser_keeps_nothing(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.page.add_init_script(NO_STORAGE)
+    view.open()
+    assert view.text("h1") == "Turn text into speech"
+    view.speak("你好。")
+    view.wait_for_state("succeeded")
+
+
+def test_the_focus_stays_in_the_list_when_an_entry_goes(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    for text in ("一。", "二。"):
+        view.speak(text)
+        view.page.wait_for_selector(f"#result-title:has-text('{text}')")
+        view.wait_for_state("succeeded")
+    first = view.page.locator("#history li").last
+    first.locator("[data-act=remove]").focus()
+    for left in (1, 0):
+        view.page.keyboard.press("Enter")
+        view.page.keyboard.press("Enter")
+        view.until(f"document.querySelectorAll('#history li').length === {left}")
+        view.until("document.activeElement.closest('.history') !== null")
