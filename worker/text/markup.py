@@ -299,10 +299,16 @@ def _prosody(builder: Builder, attributes: dict[str, str], outer: Voicing, place
         raise builder.error("bad_attribute", str(error), place) from error
     return replace(
         outer,
-        speed=outer.speed if speed is None else speed * (outer.speed or 1.0),
+        speed=_product(speed, outer.speed),
         pitch=outer.pitch if pitch is None else pitch + (outer.pitch or 0.0),
-        volume=outer.volume if volume is None else volume * (outer.volume or 1.0),
+        volume=_product(volume, outer.volume),
     )
+
+
+def _product(factor: float | None, outer: float | None) -> float | None:
+    if factor is None or outer is None:
+        return outer if factor is None else factor
+    return factor * outer
 
 
 def _sub(builder: Builder, element: _Open) -> Fixed:

@@ -147,6 +147,10 @@ def test_prosody_multiplies_what_is_around() -> None:
     source = '<speak rate="500"><prosody rate="50%" pitch="+2st" volume="soft">好</prosody></speak>'
     (segment,) = speak(source)
     assert (segment.speed, segment.pitch, segment.volume) == (1.0, 2.0, 0.5)
+    silent = (
+        '<speak><prosody volume="silent">好<prosody volume="loud">吧</prosody></prosody></speak>'
+    )
+    assert [segment.volume for segment in speak(silent)] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(
