@@ -13,6 +13,7 @@ from typing import Self, TextIO
 
 from shared.alignment import unpacked
 from shared.audio.join import pause_samples
+from shared.audio.resample import samples_at
 from shared.audio.wave import TimingRows, Wave
 from shared.captions import HEAD, TAIL, Sentence, Word
 from shared.schemas import CaptionsResult, SegmentSpec
@@ -26,6 +27,7 @@ class CaptionWriter:
         self._job = job
         self._path = path
         self._file: TextIO = path.open("w", encoding="utf-8", newline="\n")
+        self._rate_hz = 0
         self._n_samples = 0
         self._n_sentences = 0
         self._floor_ms = 0
@@ -38,12 +40,13 @@ class CaptionWriter:
         self._file.close()
 
     def add(self, spec: SegmentSpec, wave: Wave, rows: TimingRows) -> None:
-        """The next segment: its wave as it is joined, and its timings."""
-        self._n_samples += pause_samples(spec.silence_before_ms, wave.rate_hz)
-        start_ms = self._n_samples * 1000 / wave.rate_hz
-        self._n_samples += len(wave.samples)
-        limit_ms = self._n_samples * 1000 // wave.rate_hz
-        self._n_samples += pause_samples(spec.silence_after_ms, wave.rate_hz)
+        """The next segment: its wave, joined at the rate of the job's first, and its timings."""
+        self._rate_hz = rate_hz = self._rate_hz or wave.rate_hz
+        self._n_samples += pause_samples(spec.silence_before_ms, rate_hz)
+        start_ms = self._n_samples * 1000 / rate_hz
+        self._n_samples += samples_at(len(wave.samples), wave.rate_hz, rate_hz)
+        limit_ms = self._n_samples * 1000 // rate_hz
+        self._n_samples += pause_samples(spec.silence_after_ms, rate_hz)
         duration_ms = len(wave.samples) * 1000 // wave.rate_hz
         words = []
         for word in timed_words(spec, rows, duration_ms):

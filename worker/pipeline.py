@@ -7,12 +7,14 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 from shared.audio.assembly import sound_of
 from shared.audio.encode import write_audio
-from shared.errors import EmptyAudio, FarmError, SynthesisError
+from shared.errors import EmptyAudio, FarmError, RequestError, SynthesisError, UnknownVoice
 from shared.schemas import AudioResult, JobRequest, SegmentSpec, Voice
 from worker.audio import gate
 from worker.audio.edges import trimmed
@@ -23,6 +25,7 @@ from worker.text.frontend import Frontend, Options
 from worker.text.symbols import Style
 from worker.timings import shifted, timing_rows
 from worker.types import Rendering, Segment, Substitution, TimingRows, Utterance, Wave
+from worker.voices import Voices
 
 MAX_SUBSTITUTIONS = 1000
 FINISH_REVISION = 1  # raise when trimming or levelling change what is stored for the same wave
@@ -149,6 +152,23 @@ def digest_of(voice: Voice, spec: SegmentSpec) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
+def speak(voices: Voices, specs: Sequence[SegmentSpec]) -> list[Outcome]:
+    """An outcome for each, in order; neighbours of one voice go to its engine together.
+
+    Raises as `render` does.
+    """
+    outcomes: list[Outcome] = []
+    for name, group in groupby(specs, key=attrgetter("voice")):
+        its = list(group)
+        try:
+            voice, engine = voices.voice(name), voices.engine(name)
+        except UnknownVoice as error:
+            outcomes += [error] * len(its)
+        else:
+            outcomes += render(engine, voice, its)
+    return outcomes
+
+
 def render(engine: Engine, voice: Voice, specs: Sequence[SegmentSpec]) -> list[Outcome]:
     """An outcome for each segment, in order: its wave, or why it alone has none.
 
@@ -216,7 +236,7 @@ def _render_batch(engine: Engine, voice: Voice, batch: Sequence[SegmentSpec]) ->
     utterances = [utterance(spec) for spec in batch]
     try:
         renderings = engine.render(voice.name, utterances)
-    except SynthesisError as error:
+    except (SynthesisError, RequestError) as error:
         if len(batch) == 1:
             return [error]
         return [outcome for one in batch for outcome in _render_batch(engine, voice, [one])]

@@ -12,8 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -269,7 +267,7 @@ class Bench:
     def _render(self, voice: str, claims: Sequence[Claim]) -> None:
         t = self._t
         started_s = monotonic()
-        outcomes = self._speak([claim.spec for claim in claims if claim.spec])
+        outcomes = pipeline.speak(t.voices, [claim.spec for claim in claims if claim.spec])
         synthesis_s = monotonic() - started_s
         audio_s = sum(o.wave.duration_s for o in outcomes if not isinstance(o, FarmError))
         t.metrics.rendered(voice, synthesis_s, audio_s)
@@ -281,14 +279,6 @@ class Bench:
             else:
                 share = outcome.wave.duration_s / audio_s if audio_s else 0.0
                 self._keep(claim, outcome, synthesis_s * share)
-
-    def _speak(self, specs: Sequence[SegmentSpec]) -> list[pipeline.Outcome]:
-        """An outcome for each, in order; neighbours of one voice go to its engine together."""
-        outcomes: list[pipeline.Outcome] = []
-        for name, group in groupby(specs, key=attrgetter("voice")):
-            voice, engine = self._t.voices.voice(name), self._t.voices.engine(name)
-            outcomes += pipeline.render(engine, voice, list(group))
-        return outcomes
 
     def _keep(self, claim: Claim, rendered: pipeline.Rendered, synthesis_s: float) -> None:
         digest = rendered.digest if self._caches(claim) else ""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from shared.errors import EngineUnavailable, SynthesisError
+from shared.errors import EngineUnavailable, SynthesisError, UnknownVoice
 from shared.schemas import Voice
 from shared.settings import Settings
 from worker.audio import gate
@@ -120,13 +120,14 @@ class Voices:
     def voice(self, name: str) -> Voice:
         """An offered voice, by its name with the suffix or without, as markup may have it.
 
-        Raises `EngineUnavailable` for any other.
+        Raises `UnknownVoice` for any other: markup may name what it likes, and no engine is unfit.
         """
         voice = self._offered.get(name) or self._offered.get(name + self._settings.voice_suffix)
         if voice is None:
             offered = ", ".join(self._offered)
-            raise EngineUnavailable(
-                f"this worker does not offer the voice {name!r}; it offers {offered}"
+            raise UnknownVoice(
+                f"this worker does not offer the voice {name!r}; it offers {offered}",
+                voices=[*self._offered],
             )
         return voice
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import chain, starmap
+from itertools import chain
 
 from shared.audio.join import Piece, join
-from shared.audio.resample import resample
+from shared.audio.resample import at_rate, resample
 from shared.audio.wave import Samples, Wave
 from shared.errors import EmptyAudio
 from shared.formats import nearest_rate
@@ -23,7 +23,8 @@ class Sound:
 def sound_of(segments: Iterable[tuple[SegmentSpec, Wave]], request: JobRequest) -> Sound:
     """The job's sound; `segments` are in order and read one at a time, the first one at once.
 
-    Raises `EmptyAudio` without any segment, and what `segments` raises.
+    Markup may change to a voice of another rate; the first segment's is the job's. Raises
+    `EmptyAudio` without any segment, and what `segments` raises.
     """
     waves = iter(segments)
     first = next(waves, None)
@@ -31,7 +32,7 @@ def sound_of(segments: Iterable[tuple[SegmentSpec, Wave]], request: JobRequest) 
         raise EmptyAudio("the job has no segments to join")
     from_hz = first[1].rate_hz
     to_hz = request.sample_rate_hz or nearest_rate(request.format, from_hz)
-    joined = join(starmap(_piece, chain([first], waves)))
+    joined = join(_piece(spec, at_rate(wave, from_hz)) for spec, wave in chain([first], waves))
     return Sound(chunks=resample(joined, from_hz, to_hz), rate_hz=to_hz)
 
 

@@ -290,6 +290,17 @@ def test_a_worker_whose_engine_is_lost_reports_what_it_holds_and_ends(
     assert (ends, segment["s"], segment["e"]) == ([True], "waiting", 1)
 
 
+def test_a_voice_in_markup_that_nobody_offers_fails_its_job_and_ends_no_worker(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker.bench, "_end", lambda: pytest.fail("the worker ends"))
+    worker.farm.submit("a", '<speak><voice name="nobody">好</voice></speak>', text_type="ssml")
+    worker.drain()
+    error = worker.farm.jobs.job("default", "a").error
+    assert error
+    assert (error.code, error.retryable) == ("unknown_voice", False)
+
+
 def test_a_heartbeat_outlives_an_error_nobody_foresaw(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

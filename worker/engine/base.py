@@ -39,5 +39,6 @@ class Engine(Protocol):
     def render(self, voice: str, utterances: Sequence[Utterance]) -> list[Rendering]:
         """One rendering for each utterance, in order; a batch gives what each alone gives.
 
-        Raises `SynthesisError` for an utterance the model cannot speak.
+        Raises `SynthesisError` for an utterance the model cannot speak, `RequestError` for one
+        that asks for what the voice does not have.
         """

@@ -8,14 +8,13 @@ from typing import Final
 from shared.errors import InvalidMarkup
 from worker.text import say_as, tables
 from worker.text.clean import Cleaned, Removal, clean
-from worker.text.passages import PLACEHOLDERS, Fixed, Passage, Voicing
+from worker.text.passages import LONGEST_SILENCE_MS, PLACEHOLDERS, Fixed, Passage, Voicing
 from worker.text.prosody_values import BadValueError, aliyun, prosody
 from worker.text.spelled import cmu, pinyin
 from worker.text.symbols import inventory
 
 _SEGMENT_BREAK_MS: Final = 200
 _COMMA_BREAK_MS: Final = 100
-_LONGEST_BREAK_MS: Final = 10_000
 _SHOWN_CHARS: Final = 40
 _STRENGTHS: Final = {"none": 0, "x-weak": 50, "weak": 100, "medium": 400, "strong": 700,
                      "x-strong": 1000}  # fmt: skip
@@ -168,9 +167,6 @@ class Builder:
             removals = tuple(replace(r, start=place, end=place + 1) for r in cleaned.removals)
             offsets = [place] * (len(cleaned.text) + 1)
             cleaned = Cleaned(text=cleaned.text, offsets=offsets, removals=removals)
-        if not self._done and draft.empty and self._silence_ms and cleaned.text.strip():
-            draft.silence_before_ms += self._silence_ms
-            self._silence_ms = 0
         draft.parts.append(cleaned.text)
         draft.offsets.extend(cleaned.offsets[:-1])
         draft.cleaned.append(cleaned)
@@ -217,15 +213,16 @@ class Builder:
         self._split(place, self._draft.voicing)
         if self._done:
             draft, after_ms = self._done[-1]
-            total = min(_LONGEST_BREAK_MS, (after_ms or 0) + duration_ms)
+            total = min(LONGEST_SILENCE_MS, (after_ms or 0) + duration_ms)
             self._done[-1] = (draft, total)
         else:
-            self._silence_ms = min(_LONGEST_BREAK_MS, self._silence_ms + duration_ms)
+            self._silence_ms = min(LONGEST_SILENCE_MS, self._silence_ms + duration_ms)
 
     def finish(self) -> list[tuple[str, int, Passage]]:
         """The passages; together they cover the source."""
         if not self._draft.empty or not self._done:
             self._done.append((self._draft, None))
+        self._done[0][0].silence_before_ms = self._silence_ms
         if self._breaks and all(draft.empty for draft, _ in self._done):
             raise self.error("no_text", "There is nothing to speak but breaks", 0)
         content = Cleaned(text="".join(self._content), offsets=self._places)
@@ -261,7 +258,7 @@ def _break_ms(builder: Builder, attributes: dict[str, str], place: int) -> int:
         return _STRENGTHS[strength]
     match = re.fullmatch(r"([0-9]{1,5})(s|ms)", time)
     duration_ms = int(match.group(1)) * (1000 if match.group(2) == "s" else 1) if match else 0
-    if not match or not 50 <= duration_ms <= _LONGEST_BREAK_MS:
+    if not match or not 50 <= duration_ms <= LONGEST_SILENCE_MS:
         raise builder.error("bad_attribute", "time is 1s to 10s or 50ms to 10000ms", place)
     return duration_ms
 
@@ -302,10 +299,16 @@ def _prosody(builder: Builder, attributes: dict[str, str], outer: Voicing, place
         raise builder.error("bad_attribute", str(error), place) from error
     return replace(
         outer,
-        speed=outer.speed if speed is None else speed * (outer.speed or 1.0),
+        speed=_product(speed, outer.speed),
         pitch=outer.pitch if pitch is None else pitch + (outer.pitch or 0.0),
-        volume=outer.volume if volume is None else volume * (outer.volume or 1.0),
+        volume=_product(volume, outer.volume),
     )
+
+
+def _product(factor: float | None, outer: float | None) -> float | None:
+    if factor is None or outer is None:
+        return outer if factor is None else factor
+    return factor * outer
 
 
 def _sub(builder: Builder, element: _Open) -> Fixed:

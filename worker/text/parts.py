@@ -12,7 +12,7 @@ from shared.alignment import Runs, packed
 from worker.text.captions import caption_words
 from worker.text.characters import is_hanzi
 from worker.text.clean import Cleaned, Removal
-from worker.text.passages import Passage, Voicing
+from worker.text.passages import LONGEST_SILENCE_MS, Passage, Voicing
 from worker.text.speaker import Draft
 from worker.text.split import End
 from worker.types import Segment, Substitution
@@ -89,13 +89,14 @@ def placed(
         held, removals = _with_removals(held, source, base, removals)
         at = end
     if held is None:
-        held = Part(start=base, end=base, text="", spoken="")
+        silence_ms = passage.silence_before_ms
+        held = Part(start=base, end=base, text="", spoken="", silence_before_ms=silence_ms)
     stop = base + len(source)
     if at < stop:
         bare = _bare(at, stop, source[at - base :], shown.text(at, stop) if shown else "")
         held = _joined(held, bare)
     held, _ = _with_removals(held, source, base, removals)
-    if held.spoken and passage.silence_after_ms is not None:
+    if passage.silence_after_ms is not None:
         held = replace(held, silence_after_ms=passage.silence_after_ms)
     yield held
 
@@ -216,6 +217,7 @@ def merged(parts: Iterable[Part]) -> Iterator[Part]:
 def _joined(first: Part, second: Part) -> Part:
     """Two parts as one, of which at most one is spoken."""
     main = first if first.spoken else second
+    before_ms, after_ms = _silences(first, second)
     return replace(
         main,
         start=first.start,
@@ -226,12 +228,25 @@ def _joined(first: Part, second: Part) -> Part:
         ends=End.PARAGRAPH
         if End.PARAGRAPH in (first.ends, second.ends) and main is first
         else main.ends,
-        silence_before_ms=first.silence_before_ms + second.silence_before_ms,
+        silence_before_ms=before_ms,
+        silence_after_ms=after_ms,
         caption=first.caption + second.caption,
         caption_words=_grown(
             main.caption_words, len(first.caption + second.caption), main is first
         ),
     )
+
+
+def _silences(first: Part, second: Part) -> tuple[int, int | None]:
+    """What is silent before and after two parts as one: what the markup asks around an unspoken
+    part adds up on its side of the spoken one."""
+    before_ms, after_ms = first.silence_before_ms, second.silence_after_ms
+    between_ms = (first.silence_after_ms or 0) + second.silence_before_ms
+    if not first.spoken:
+        return min(LONGEST_SILENCE_MS, before_ms + between_ms), after_ms
+    if after_ms is None and not between_ms:
+        return before_ms, first.silence_after_ms
+    return before_ms, min(LONGEST_SILENCE_MS, between_ms + (after_ms or 0))
 
 
 def _grown(

@@ -14,6 +14,8 @@ from worker.text.clean import Cleaned
 from worker.text.normalise import Piece
 from worker.text.syllables import Syllable
 
+LONGEST_SILENCE_MS: Final = 10_000  # between two segments, however many breaks there are
+
 # Stands in the text for an element whose reading the markup fixes; cleaning removes these
 # (private use) from anything a user writes.
 PLACEHOLDERS: Final = range(0xF0000, 0xFFFFE)

@@ -116,6 +116,14 @@ def test_spans_cover_the_source() -> None:
         ('<speak>甲<break time="500ms"/><break time="300ms"/>乙</speak>', [(0, 800), (0, 0)]),
         ('<speak><break time="2s"/>甲</speak>', [(2000, 0)]),
         ('<speak>甲<break time="9s"/><break time="9s"/></speak>', [(0, 10000)]),
+        ('<speak><break time="2s"/><sub alias="甲">X</sub>乙</speak>', [(2000, 0)]),
+        ('<speak><break/><say-as interpret-as="digits">1</say-as></speak>', [(1000, 0)]),
+        ('<speak>甲<break time="1s"/>——<break time="2s"/>乙</speak>', [(0, 3000), (0, 0)]),
+        ('<speak>甲<break time="1s"/>😀<break time="2s"/></speak>', [(0, 3000)]),
+        ('<speak>甲<break time="9s"/>…<break time="9s"/>乙</speak>', [(0, 10000), (0, 0)]),
+        ('<speak>😀<break time="2s"/>…<break time="1s"/>甲</speak>', [(3000, 0)]),
+        ('<speak><break time="1s"/>😀<break time="2s"/>甲</speak>', [(3000, 0)]),
+        ("<speak>甲。<s>…</s>乙</speak>", [(0, 280), (0, 0)]),
         ("<speak><p>甲</p><p>乙</p></speak>", [(0, 500), (0, 500)]),
     ],
 )
@@ -139,6 +147,10 @@ def test_prosody_multiplies_what_is_around() -> None:
     source = '<speak rate="500"><prosody rate="50%" pitch="+2st" volume="soft">好</prosody></speak>'
     (segment,) = speak(source)
     assert (segment.speed, segment.pitch, segment.volume) == (1.0, 2.0, 0.5)
+    silent = (
+        '<speak><prosody volume="silent">好<prosody volume="loud">吧</prosody></prosody></speak>'
+    )
+    assert [segment.volume for segment in speak(silent)] == [0.0, 0.0]
 
 
 @pytest.mark.parametrize(

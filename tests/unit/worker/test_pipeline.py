@@ -16,6 +16,8 @@ from shared.errors import (
     InvalidRequest,
     SynthesisError,
     TextRefused,
+    UnknownEmotion,
+    UnknownVoice,
 )
 from shared.schemas import AudioFormat, JobRequest, SegmentSpec
 from shared.settings import Settings
@@ -251,6 +253,25 @@ def test_a_bad_segment_fails_alone() -> None:
         Rendered,
         BadAudio,
     ]
+
+
+def test_a_segment_that_asks_for_what_a_voice_lacks_fails_alone() -> None:
+    class Calm(FakeEngine):
+        batch_size = 8
+
+        def render(self, voice: str, utterances: Sequence[Utterance]) -> list[Rendering]:
+            if any(one.emotion != "neutral" for one in utterances):
+                raise UnknownEmotion
+            return super().render(voice, utterances)
+
+    found = pipeline.render(Calm(), VOICE, [spec("你好"), spec("坏", emotion="sad"), spec("好")])
+    assert [type(one) for one in found] == [Rendered, UnknownEmotion, Rendered]
+
+
+def test_a_segment_in_a_voice_that_is_not_here_fails_alone() -> None:
+    asked = [spec("你好"), spec("谁", voice="nobody"), spec("再见")]
+    found = pipeline.speak(Voices(Settings(voices="fake")), asked)
+    assert [type(one) for one in found] == [Rendered, UnknownVoice, Rendered]
 
 
 def test_more_segments_than_a_batch_are_all_rendered() -> None:

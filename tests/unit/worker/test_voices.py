@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from shared.errors import EngineUnavailable
+from shared.errors import EngineUnavailable, UnknownVoice
 from shared.schemas import Voice
 from shared.settings import Settings
 from worker.engine.base import Engine
@@ -77,7 +77,7 @@ def test_a_voice_leads_to_its_engine() -> None:
 
 def test_a_voice_not_offered_here_is_refused_with_those_that_are() -> None:
     voices = Voices(Settings(voices="fake,espeak-zh"))
-    with pytest.raises(EngineUnavailable, match="'espeak-en'; it offers fake, espeak-zh"):
+    with pytest.raises(UnknownVoice, match="'espeak-en'; it offers fake, espeak-zh"):
         voices.engine("espeak-en")
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from shared.audio.resample import resample
-from worker.types import Samples
+from shared.audio.resample import at_rate, resample, samples_at
+from worker.types import Samples, Wave
 
 
 def tone(rate_hz: int, duration_s: float = 1.0, pitch_hz: float = 440.0) -> Samples:
@@ -32,3 +32,14 @@ def test_equal_rates_pass_untouched() -> None:
 
 def test_nothing_stays_nothing() -> None:
     assert sum(map(len, resample([], 16_000, 48_000))) == 0
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 7, 4_410, 11_025])
+@pytest.mark.parametrize("to_hz", [8_000, 16_000, 48_000])
+def test_a_wave_comes_to_a_rate_as_long_as_said(n_samples: int, to_hz: int) -> None:
+    wave = at_rate(Wave(samples=tone(22_050)[:n_samples], rate_hz=22_050), to_hz)
+    assert (len(wave.samples), wave.rate_hz) == (samples_at(n_samples, 22_050, to_hz), to_hz)
+    assert wave.samples.dtype == np.float32
+    inner = slice(to_hz // 50, len(wave.samples) - to_hz // 50)
+    expected = tone(to_hz)[: len(wave.samples)]
+    np.testing.assert_allclose(wave.samples[inner], expected[inner], atol=0.005)
