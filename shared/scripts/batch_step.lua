@@ -59,8 +59,9 @@ local function remove()
   local forget = redis.call("HGET", b.key, "forget") == "1" -- deleted, not merely kept long enough
   for _, job_id in ipairs(ids) do
     local job = load_job(job_id)
-    local released = redis.call("ZSCORE", P .. "jobs:" .. tenant, job_id)
-    if job.active and released then end_job(job, "canceled") else count_ended(job_id) end
+    -- One that was retried stands in the line, though it may not be released yet.
+    local placed = job.round > 0 or redis.call("ZSCORE", P .. "jobs:" .. tenant, job_id)
+    if job.active and placed then end_job(job, "canceled") else count_ended(job_id) end
     purge(job, forget)
   end
   if #ids == limit then return true end
