@@ -328,6 +328,20 @@ def test_an_ended_record_goes_by_itself(scripts: Scripts, post: Post) -> None:
     assert scripts.client.zscore(scripts.key("deliveries", "of", "t"), name) is None
 
 
+def test_records_that_live_long_do_not_keep_the_names_of_others(
+    scripts: Scripts, post: Post
+) -> None:
+    store, index = store_with(scripts), scripts.key("deliveries", "of", "t")
+    for number in range(10):  # their receiver is away for days
+        scripts.client.zrem(scripts.key("deliveries", "due"), post(f"waits{number}"))
+    scripts.client.zadd(index, {f"msg_gone{number}_completed": 9e12 for number in range(100)})
+    for number in range(100):
+        name = post(f"job{number}")
+        store.delivered(claimed(store), status_code=200, duration_ms=1)
+        scripts.client.delete(scripts.key("delivery", name))
+    assert scripts.client.zcard(index) < 10 + 50
+
+
 def test_a_part_of_a_delivery_is_no_delivery(scripts: Scripts, post: Post) -> None:
     store = store_with(scripts)
     post("a")
