@@ -6,9 +6,10 @@ import pytest
 from redis import Redis
 
 from shared.connection import Scripts
-from shared.deliveries import Delivery, DeliveryStore, Schedule
+from shared.deliveries import JITTER, KEEP_S, Delivery, DeliveryStore, Schedule
 from shared.errors import InvalidRequest, NotFound
 from shared.states import DeliveryStatus, Finish
+from tests.walk import Farm
 
 pytestmark = pytest.mark.redis
 
@@ -340,6 +341,14 @@ def test_records_that_live_long_do_not_keep_the_names_of_others(
         store.delivered(claimed(store), status_code=200, duration_ms=1)
         scripts.client.delete(scripts.key("delivery", name))
     assert scripts.client.zcard(index) < 10 + 50
+
+
+def test_a_name_rests_for_longer_than_its_messages_are_remembered(farm: Farm) -> None:
+    farm.submit("mine", id_chosen=True)
+    farm.jobs.delete("default", "mine")
+    longest_s = sum(Schedule().delays_s) * (1 + JITTER) + KEEP_S
+    rests_ms = farm.scripts.client.pttl(farm.scripts.key("ended", "mine"))
+    assert rests_ms / 1000 > longest_s, "a new job of the name would send no message"
 
 
 def test_a_part_of_a_delivery_is_no_delivery(scripts: Scripts, post: Post) -> None:

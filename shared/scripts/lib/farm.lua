@@ -35,7 +35,7 @@ local P = KEYS[1]
 local CLASSES = {"interactive", "bulk"}
 local TERMINAL = {succeeded = true, failed = true, canceled = true, expired = true}
 local UNTOLD_MS = 4 * 86400000 -- longer than a message is tried; then the farm has no courier
-local ID_REST_MS = 8 * 86400000 -- longer than a delivery's record is kept
+local ID_REST_MS = 12 * 86400000 -- longer than a message is tried and its record then kept
 local MOST_TAKEN_BACK = 20 -- losses of a unit; more, and it is work that no worker gets done
 local QUANTUM = 400 -- characters a tenant's turn adds; above any segment's, so a turn serves one
 local count_in_batch -- lib/members.lua: a job of a batch goes from one status to another
