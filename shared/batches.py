@@ -5,6 +5,7 @@ stored stays when the sender breaks off and sends again; what nobody goes on wit
 """
 
 import json
+import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -319,16 +320,17 @@ class BatchStore:
 
         Raises `TooManyRequests` where a limit of `subjects` has room for some of them only.
         """
-        counted = dump_subjects(subjects, tenant)
+        counted, nonce = dump_subjects(subjects, tenant), uuid.uuid4().hex
         batch = self.batch(tenant, batch_id)
         if not batch.accepted:
             raise WrongState(f"The batch is {batch.status}; retry does not apply to it")
         voices: set[str] = set()
-        rows: list[tuple[str, str, str | int, str]] = []
+        rows: list[tuple[str | int, ...]] = []
         for job in self.jobs(batch):
             if job.status in statuses:
                 deadline_s = job.request.deadline_s
-                rows.append((job.id, tenant, deadline_s * 1000 if deadline_s else "", counted))
+                deadline_ms = deadline_s * 1000 if deadline_s else ""
+                rows.append((job.id, tenant, deadline_ms, counted, nonce))
                 voices.add(job.request.voice)
             if len(rows) == CHUNK_JOBS:
                 self._retry(rows)

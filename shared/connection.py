@@ -116,7 +116,7 @@ class Scripts:
             self._script(name)(keys=[self.prefix], args=list(args), client=pipe)
             # WAIT may wait for its own connection's writes alone. A script that is run again finds
             # its work done and writes nothing, so this write stands in for the first one.
-            pipe.incr(self.key("replicated"))
+            self._script("replicated")(keys=[self.prefix], client=pipe)
             pipe.wait(replicas, REPLICA_WAIT_MS)
             answer, _, reached = pipe.execute()
         if reached < replicas:

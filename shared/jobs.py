@@ -2,6 +2,7 @@
 
 import json
 import math
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -213,7 +214,8 @@ class JobStore:
         job = self.job(tenant, job_id)
         deadline_ms = job.request.deadline_s * 1000 if job.request.deadline_s else ""
         counted = dump_subjects(subjects, tenant)
-        outcome, *full = self._scripts("retry", job_id, tenant, deadline_ms, counted)
+        nonce = uuid.uuid4().hex  # the client may send the call twice
+        outcome, *full = self._scripts("retry", job_id, tenant, deadline_ms, counted, nonce)
         if outcome == "full":
             refuse(read_quotas(full)[0], job.n_chars)
         self._check(outcome, "retry", tenant, job_id)

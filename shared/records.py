@@ -82,7 +82,8 @@ def pairs(flat: Sequence[str]) -> dict[str, str]:
 def newest(scripts: Scripts, index: str, cursor: str | None) -> Iterator[list[tuple[str, int]]]:
     """Names of a sorted set with their scores, the highest first, in pieces; after `cursor`.
 
-    The cursor is `<score>.<name>`; names of one score come in falling order.
+    The cursor is `<score>.<name>`; names of one score come in falling order. A piece goes on from
+    the last name before it, so what comes or goes meanwhile moves nothing.
     """
     ceiling, _, after = (cursor or "+inf.").partition(".")
     start = 0
@@ -98,7 +99,12 @@ def newest(scripts: Scripts, index: str, cursor: str | None) -> Iterator[list[tu
         ]
         if len(rows) < SCAN:
             return
-        start += SCAN
+        name, score = rows[-1]
+        last = f"{score:.0f}"
+        if last == ceiling:
+            start += SCAN
+        else:
+            ceiling, after, start = last, name, 0
 
 
 def read_each(scripts: Scripts, keys: Sequence[str]) -> list[dict[str, str]]:

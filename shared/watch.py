@@ -64,12 +64,19 @@ class Watcher:
                 self._closed.wait(LOOK_AGAIN_S)
 
     def _follow(self) -> None:
-        with self._client.pubsub(ignore_subscribe_messages=True) as events:
+        with self._client.pubsub() as events:
             events.subscribe(self._channel)
             while not self._closed.is_set():
                 message = events.get_message(timeout=0.5)
-                if message:
+                if message and message["type"] == "subscribe":
+                    self._forget()
+                elif message:
                     self._note(message["data"])
+
+    def _forget(self) -> None:
+        """Another connection: a Redis that failed over or was killed may be behind what it told."""
+        with self._changed:
+            self._versions.clear()
 
     def _note(self, data: str) -> None:
         job_id, _, version = data.rpartition("|")

@@ -59,8 +59,9 @@ local function remove()
   local forget = redis.call("HGET", b.key, "forget") == "1" -- deleted, not merely kept long enough
   for _, job_id in ipairs(ids) do
     local job = load_job(job_id)
-    local released = redis.call("ZSCORE", P .. "jobs:" .. tenant, job_id)
-    if job.active and released then end_job(job, "canceled") else count_ended(job_id) end
+    -- One that was retried stands in the line, though it may not be released yet.
+    local placed = job.round > 0 or redis.call("ZSCORE", P .. "jobs:" .. tenant, job_id)
+    if job.active and placed then end_job(job, "canceled") else count_ended(job_id) end
     purge(job, forget)
   end
   if #ids == limit then return true end
@@ -78,11 +79,26 @@ local function rest()
   else redis.call("ZREM", work, id .. "|" .. tenant) end
 end
 
+-- Whether the messages of its end and of its jobs' ends are delivered: "yes", "no", or "so far" when
+-- there are more jobs to look at.
+local function is_told()
+  if undelivered(batch_message_id(b)) then return "no" end
+  local from = redis.call("HGET", b.key, "told") or 0
+  local ids = redis.call("ZRANGEBYSCORE", jobs, "(" .. from, "+inf", "LIMIT", 0, limit)
+  for _, job_id in ipairs(ids) do
+    if undelivered(message_id(load_job(job_id), "completed")) then return "no" end
+  end
+  if #ids < limit then return "yes" end
+  redis.call("HSET", b.key, "told", redis.call("ZSCORE", jobs, ids[#ids]))
+  return "so far"
+end
+
 local silent = b.phase == "storing" and tonumber(redis.call("ZSCORE", work, id .. "|" .. tenant)) <= now
 local over = b.phase == "open" and b.finished_ms and b.expires_ms <= now
-if over and undelivered(batch_message_id(b)) then
-  look_at_batch(b, now + 60000)
-  return {id, tenant, 0}
+if over then
+  local told = is_told()
+  if told == "no" then look_at_batch(b, now + 60000) end
+  if told ~= "yes" then return {id, tenant, told == "so far" and 1 or 0} end
 end
 if silent or over then
   b.phase = "leaving"

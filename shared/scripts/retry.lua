@@ -1,12 +1,15 @@
 -- A job that did not succeed runs again: only what is not done becomes due.
--- ARGV: job, tenant, deadline ms or "", subjects with their limits (lib/limits.lua)
+-- Repeating a call with the same nonce changes nothing and is accepted too: its answer was lost.
+-- ARGV: job, tenant, deadline ms or "", subjects with their limits (lib/limits.lua), nonce
 -- Answers {"accepted" | "active" | "ended" | "worn" | "gone"}, or {"full", the limit that leaves no room} as
 -- in submit.lua. Its characters count as under way again, not again for the day.
 
 local MOST_ROUNDS = 20 -- each of them tells the job's receiver of its end
+local AT_ONCE = 2000 -- names and values of units in one command
 
 local job = job_of(ARGV[2], ARGV[1])
 if not job then return {"gone"} end
+if redis.call("HGET", job_key(job.id), "retried_by") == ARGV[5] then return {"accepted"} end
 if job.active then return {"active"} end
 if job.status == "succeeded" then return {"ended"} end
 if job.round >= MOST_ROUNDS then return {"worn"} end
@@ -19,7 +22,8 @@ if full then return {"full", full} end
 local started = job.started_ms and true or false
 count_in_batch(job, job.status, started and "running" or "queued")
 job.status, job.active = started and "running" or "queued", true
-redis.call("HSET", job_key(job.id), "status", job.status, "subjects", names_of(subjects))
+redis.call("HSET", job_key(job.id), "status", job.status, "subjects", names_of(subjects),
+  "retried_by", ARGV[5])
 count_active(job.id, names_of(subjects), n_chars)
 redis.call("HDEL", job_key(job.id), "finished_ms", "expires_ms", "error")
 redis.call("HINCRBY", job_key(job.id), "round", 1)
@@ -29,15 +33,24 @@ join_line(job)
 if not started then
   redis.call("ZADD", lane_key(job.voice, job.class, "queued"), job.order, job.id)
 end
-local units = redis.call("HGETALL", job_key(job.id, "units"))
+local units, again = redis.call("HGETALL", job_key(job.id, "units")), {}
 for i = 1, #units, 2 do
   if not string.find(units[i + 1], '"s":"done"', 1, true) then -- decoding a book's would be slow
     local u = cjson.decode(units[i + 1])
     local due = u.s and units[i] ~= "assemble" -- which waits for the segments
     u.e, u.l, u.x, u.v, u.s = 0, 0, nil, nil, nil
-    if due then push_due(job, units[i], u) else save_unit(job.id, units[i], u) end
+    if due then
+      again[#again + 1], again[#again + 2] = units[i], u
+    else
+      save_unit(job.id, units[i], u)
+    end
+  end
+  if #again == AT_ONCE then
+    push_all_due(job, again)
+    again = {}
   end
 end
+if #again > 0 then push_all_due(job, again) end
 make_assembly_due(job)
 touch(job)
 return {"accepted"}

@@ -6,7 +6,7 @@ from shared.errors import NotFound, TextTooLong, TooManyRequests
 from shared.jobs import JobFilter
 from shared.limits import Subject, dump_subjects
 from shared.states import BatchStatus, JobStatus
-from tests.walk import Farm, head, inputs
+from tests.walk import Farm, head, inputs, snapshot
 
 pytestmark = pytest.mark.redis
 
@@ -94,6 +94,19 @@ def test_removed_before_its_jobs_are_released_it_leaves_no_quota_behind(
     farm.scripts("batch_step", "b", "default", 100)
     farm.batches.delete("default", "b")
     assert not [key for key in farm.scripts.client.scan_iter("*") if "active:" in key]
+
+
+def test_a_job_retried_before_its_release_leaves_nothing_when_the_batch_is_deleted(
+    farm: Farm,
+) -> None:
+    farm.batches.open(head(), "stem")
+    farm.batches.add("default", "b", inputs(range(1, 3), deadline_s=60))
+    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"), "")
+    farm.jobs.cancel("default", "stem-00001")
+    farm.jobs.retry("default", "stem-00001")
+    farm.batches.delete("default", "b")
+    places = ("queued", "line:default", "left", "deadlines")
+    assert not [key for key in snapshot(farm.scripts) if key.endswith(places)]
 
 
 def test_deadlines_are_counted_from_the_acceptance(farm: Farm) -> None:

@@ -211,6 +211,28 @@ def test_it_stays_until_the_message_of_its_end_is_delivered(farm: Farm) -> None:
         assert bool(client.exists(record)) is there
 
 
+def test_it_stays_until_the_messages_of_its_jobs_ends_are_delivered(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shared.batches.STEP_JOBS", 2)
+    farm.batches.open(head(), "stem")
+    told = inputs(range(1, 6), webhook_url=HOOK, webhook_events=("completed",))
+    farm.batches.add("default", "b", told)
+    farm.batches.commit("default", "b", 0, [])
+    for _ in told:
+        finish_job(farm, 1)
+    client, key = farm.scripts.client, farm.scripts.key
+    for message in deliveries(farm):
+        client.hset(key("batch", "record", "b", "default"), "expires_ms", 1)
+        client.zadd(key("batches", "work"), {"b|default": 1})
+        farm.batches.work_off(9)
+        assert counts(farm) == {"succeeded": 5}
+        client.hset(key("delivery", message), "status", "delivered")
+    client.zadd(key("batches", "work"), {"b|default": 1})
+    farm.batches.work_off(9)
+    assert not list(client.scan_iter("*job:*"))
+
+
 def test_another_tenant_has_batches_of_the_same_name(farm: Farm) -> None:
     submit(farm, 1)
     with pytest.raises(NotFound):

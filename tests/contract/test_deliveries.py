@@ -6,9 +6,10 @@ import pytest
 from redis import Redis
 
 from shared.connection import Scripts
-from shared.deliveries import Delivery, DeliveryStore, Schedule
+from shared.deliveries import JITTER, KEEP_S, Delivery, DeliveryStore, Schedule
 from shared.errors import InvalidRequest, NotFound
 from shared.states import DeliveryStatus, Finish
+from tests.walk import Farm
 
 pytestmark = pytest.mark.redis
 
@@ -326,6 +327,28 @@ def test_an_ended_record_goes_by_itself(scripts: Scripts, post: Post) -> None:
     post("job2")
     store.delivered(claimed(store), status_code=200, duration_ms=1)
     assert scripts.client.zscore(scripts.key("deliveries", "of", "t"), name) is None
+
+
+def test_records_that_live_long_do_not_keep_the_names_of_others(
+    scripts: Scripts, post: Post
+) -> None:
+    store, index = store_with(scripts), scripts.key("deliveries", "of", "t")
+    for number in range(10):  # their receiver is away for days
+        scripts.client.zrem(scripts.key("deliveries", "due"), post(f"waits{number}"))
+    scripts.client.zadd(index, {f"msg_gone{number}_completed": 9e12 for number in range(100)})
+    for number in range(100):
+        name = post(f"job{number}")
+        store.delivered(claimed(store), status_code=200, duration_ms=1)
+        scripts.client.delete(scripts.key("delivery", name))
+    assert scripts.client.zcard(index) < 10 + 50
+
+
+def test_a_name_rests_for_longer_than_its_messages_are_remembered(farm: Farm) -> None:
+    farm.submit("mine", id_chosen=True)
+    farm.jobs.delete("default", "mine")
+    longest_s = sum(Schedule().delays_s) * (1 + JITTER) + KEEP_S
+    rests_ms = farm.scripts.client.pttl(farm.scripts.key("ended", "mine"))
+    assert rests_ms / 1000 > longest_s, "a new job of the name would send no message"
 
 
 def test_a_part_of_a_delivery_is_no_delivery(scripts: Scripts, post: Post) -> None:

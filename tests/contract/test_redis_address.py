@@ -144,6 +144,15 @@ def test_a_job_that_no_replica_has_yet_is_not_accepted_however_often_it_is_sent(
             assert client.hget(PREFIX + "job:a", "tenant") == "school"
 
 
+def test_what_replicas_have_is_answered_though_redis_is_full(scripts: Scripts) -> None:
+    JobStore(scripts).submit(SUBMISSION)
+    scripts.client.config_set("maxmemory", 1)
+    try:
+        assert scripts.replicated(0, "show", "a", "school")
+    finally:
+        scripts.client.config_set("maxmemory", 0)
+
+
 def test_a_batch_that_no_replica_has_is_not_accepted_either(scripts: Scripts) -> None:
     batches = BatchStore(scripts, wait_replicas=1)
     head = BatchHead(id="b", tenant="school", fingerprint="1")

@@ -35,7 +35,7 @@ local P = KEYS[1]
 local CLASSES = {"interactive", "bulk"}
 local TERMINAL = {succeeded = true, failed = true, canceled = true, expired = true}
 local UNTOLD_MS = 4 * 86400000 -- longer than a message is tried; then the farm has no courier
-local ID_REST_MS = 8 * 86400000 -- longer than a delivery's record is kept
+local ID_REST_MS = 12 * 86400000 -- longer than a message is tried and its record then kept
 local MOST_TAKEN_BACK = 20 -- losses of a unit; more, and it is work that no worker gets done
 local QUANTUM = 400 -- characters a tenant's turn adds; above any segment's, so a turn serves one
 local count_in_batch -- lib/members.lua: a job of a batch goes from one status to another
@@ -99,17 +99,26 @@ local function due_order(job, unit)
   return job.order + (unit == "assemble" and 0 or 1)
 end
 
-local function push_due(job, unit, u)
-  local ring, credit = lane_key(job.voice, job.class, "ring"), lane_key(job.voice, job.class, "credit")
-  u.s, u.d = "due", now_ms()
-  save_unit(job.id, unit, u)
-  local n_new = redis.call("ZADD", lane_key(job.voice, job.class, "due:" .. job.tenant),
-    due_order(job, unit), job.id .. "|" .. unit)
+-- Units of a job are due: `flat` is unit, u, ... of 2000 at most. A book has too many for one by one.
+local function push_all_due(job, flat)
+  local now, units, members = now_ms(), {}, {}
+  for i = 1, #flat, 2 do
+    local unit, u = flat[i], flat[i + 1]
+    u.s, u.d = "due", now
+    units[i], units[i + 1] = unit, cjson.encode(u)
+    members[i], members[i + 1] = due_order(job, unit), job.id .. "|" .. unit
+  end
+  redis.call("HSET", job_key(job.id, "units"), unpack(units))
+  local n_new = redis.call("ZADD", lane_key(job.voice, job.class, "due:" .. job.tenant), unpack(members))
   redis.call("INCRBY", lane_key(job.voice, job.class, "depth"), n_new)
-  if redis.call("HSETNX", credit, job.tenant, QUANTUM) == 1 then
-    redis.call("RPUSH", ring, job.tenant)
+  if redis.call("HSETNX", lane_key(job.voice, job.class, "credit"), job.tenant, QUANTUM) == 1 then
+    redis.call("RPUSH", lane_key(job.voice, job.class, "ring"), job.tenant)
   end
   redis.call("SADD", P .. "lanes", job.voice)
+end
+
+local function push_due(job, unit, u)
+  push_all_due(job, {unit, u})
 end
 
 local function drop_due(voice, class, tenant, member)

@@ -6,7 +6,8 @@
 --                                         n_deleted, n_chars, n_rejected, audio_ms, audio_bytes,
 --                                         definition, round, version, created_ms, started_ms,
 --                                         canceled_ms, finished_ms, expires_ms; cursor: how far
---                                         batch_step.lua has come
+--                                         batch_step.lua has come; told: the same for the messages
+--                                         of its jobs' ends, once its retention has ended
 -- batch:jobs:<batch>:<tenant>      ZSET   job -> its number among the inputs
 -- batch:rejected:<batch>:<tenant>  STRING the faults of the inputs that were left out
 -- batch:key:<tenant>:<key>         STRING batch
@@ -73,7 +74,7 @@ local function settle_batch(b)
     if b.phase == "open" then look_at_batch(b, b.expires_ms) end -- else it is still looked at
     post_batch(b)
   elseif b.n_active > 0 and b.finished_ms then
-    redis.call("HDEL", b.key, "finished_ms", "expires_ms", "canceled_ms")
+    redis.call("HDEL", b.key, "finished_ms", "expires_ms", "canceled_ms", "told")
     redis.call("HINCRBY", b.key, "round", 1)
     if b.phase == "open" then
       redis.call("ZREM", P .. "batches:work", b.id .. "|" .. b.tenant)
