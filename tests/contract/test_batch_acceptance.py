@@ -29,6 +29,18 @@ def test_a_batch_counts_for_its_tenant_as_a_whole_or_not_at_all(farm: Farm) -> N
     assert farm.batches.commit("default", "c", subjects=(tenant,)).n_total == 3
 
 
+def test_its_characters_count_for_the_day_from_its_acceptance(farm: Farm) -> None:
+    tenant = Subject(name="tenant:default", daily_chars=17)
+    for name in ("b", "c"):
+        farm.batches.open(head(name, fingerprint=name), f"stem-{name}")
+        farm.batches.add("default", name, inputs(range(1, 4)))
+    farm.batches.commit("default", "b", subjects=(tenant,))
+    farm.batches.cancel("default", "b")
+    with pytest.raises(TooManyRequests) as refused:
+        farm.batches.commit("default", "c", subjects=(tenant,))
+    assert (refused.value.details["limit"], refused.value.details["used"]) == ("daily_chars", 9)
+
+
 def test_one_that_limits_have_no_room_for_is_refused_before_it_is_stored(farm: Farm) -> None:
     tenant = Subject(name="tenant:default", jobs=4, daily_chars=100)
     with pytest.raises(TooManyRequests):

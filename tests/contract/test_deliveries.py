@@ -80,7 +80,11 @@ def test_nothing_is_claimed_from_an_empty_outbox(scripts: Scripts) -> None:
 def test_a_delivery_is_claimed_once_with_all_it_needs(scripts: Scripts, post: Post) -> None:
     store = store_with(scripts)
     name = post("job1")
+    start_ms = now_ms(scripts.client)
     claim = claimed(store)
+    for place in (("sending",), ("busy", "a.example"), ("busy", "tenant t")):
+        ends_ms = scripts.client.zscore(scripts.key("deliveries", *place), name)
+        assert start_ms <= ends_ms - 30_000 <= now_ms(scripts.client), "its lease of 30 s"
     assert (claim.id, claim.job, claim.tenant, claim.event) == (name, "job1", "t", "completed")
     assert (claim.url, claim.job_status) == ("http://a.example/hook", "succeeded")
     assert (claim.status, claim.attempts) == (DeliveryStatus.SENDING, 1)

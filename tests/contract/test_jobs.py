@@ -1,7 +1,5 @@
 """The job state machine on a real Redis, one behaviour a test."""
 
-import time
-
 import pytest
 
 from shared.errors import IdempotencyConflict, NotFound, StateStoreFull, SynthesisError, WrongState
@@ -82,18 +80,6 @@ def test_a_newer_attempt_fences_the_older(farm: Farm) -> None:
     assert farm.jobs.job("default", "a").segments_done == 1
 
 
-def test_a_beat_keeps_the_lease(farm: Farm) -> None:
-    farm.submit("a")
-    (claim,) = farm.claim()
-    limit = time.monotonic() + 1.5  # the fixture's lease is one second
-    while time.monotonic() < limit:
-        assert farm.work.beat([claim]) == []
-        assert farm.repair.expire_leases() == 0
-        time.sleep(0.2)
-    time.sleep(1.1)
-    assert farm.repair.expire_leases() == 1
-
-
 def test_an_error_is_tried_again_later_and_then_fails_the_job(farm: Farm) -> None:
     farm.submit("a")
     farm.plan(1)
@@ -167,18 +153,6 @@ def test_delete_leaves_nothing_but_garbage(farm: Farm) -> None:
     assert [g.prefix for g in farm.repair.garbage()] == ["jobs/a/"]
     assert list(farm.scripts.client.scan_iter("*job:a*")) == []
     assert farm.submit("b", key="k") == "b"
-
-
-def test_deadline_expires_and_retention_removes(farm: Farm) -> None:
-    farm.submit("a", deadline_s=1, retention_s=1)
-    client = farm.scripts.client
-    client.zadd(farm.scripts.key("deadlines"), {"a": 0})
-    assert farm.repair.expire_jobs() == (1, 0)
-    assert farm.status("a") is JobStatus.EXPIRED
-    client.zadd(farm.scripts.key("retention"), {"a": 0})
-    assert farm.repair.expire_jobs() == (0, 1)
-    with pytest.raises(NotFound):
-        farm.jobs.job("default", "a")
 
 
 def test_a_job_stays_until_the_message_of_its_end_is_delivered(farm: Farm) -> None:
@@ -318,6 +292,8 @@ def test_a_late_finish_of_an_ended_job_is_told_so(farm: Farm) -> None:
 def test_a_chosen_id_is_not_free_again_at_once(farm: Farm) -> None:
     farm.submit("mine", id_chosen=True)
     farm.jobs.delete("default", "mine")
+    rest_s = farm.scripts.client.ttl(farm.scripts.key("ended", "mine"))
+    assert 7 * 86_400 < rest_s <= 8 * 86_400
     with pytest.raises(IdempotencyConflict, match="was removed"):
         farm.submit("mine", id_chosen=True)
 
@@ -369,6 +345,18 @@ def test_a_claim_sent_twice_answers_the_same_units(farm: Farm) -> None:
     assert len(farm.claim(limit=8)) == 2
     third = farm.scripts(*call)
     assert third == [0]  # another call came between: this one is new again
+
+
+def test_a_claim_sent_again_does_not_answer_what_was_taken_away(farm: Farm) -> None:
+    farm.submit("a")
+    farm.plan(2)
+    call = ("claim", "w1", "fake", 2, 10_000, "one-call")
+    assert len(farm.scripts(*call)) == 3
+    expire_leases(farm)
+    (taken,) = farm.work.claim("w2", "fake", 1)
+    assert farm.scripts(*call) == [0]
+    farm.jobs.cancel("default", taken.job)
+    assert farm.scripts(*call) == [0]
 
 
 def test_what_failed_before_is_claimed_alone(farm: Farm) -> None:

@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from shared.connection import Scripts
-from shared.errors import FarmCrowded
+from shared.errors import FarmCrowded, NotFound
 from shared.presence import WorkerPresence
 from shared.schemas import Job, Voice
 from shared.settings import Settings
 from shared.states import UnitKind
-from tests.walk import AUDIO, Farm, result, spec
+from tests.walk import AUDIO, Farm, head, inputs, result, spec
 
 pytestmark = pytest.mark.redis
 
@@ -223,6 +223,16 @@ def test_who_would_wait_too_long_is_refused_with_the_reason(line: Line) -> None:
     assert refused.value.details == {"expected_wait_s": 7.0, "limit_s": 5, "retry_after_s": 2}
     line.submit("urgent", priority="high", wait_limit_s=5)  # goes before the 70 characters
     assert line.submit("a", "字" * 70, wait_limit_s=0) == "a"  # is there already
+
+
+def test_a_batch_that_would_wait_too_long_is_refused_whole(line: Line) -> None:
+    line.submit("a", "字" * 70, interactive=False)
+    line.batches.open(head(), "stem")
+    line.batches.add("default", "b", inputs(range(1, 3)))
+    with pytest.raises(FarmCrowded, match=r"about 7 s .* limit of 5 s"):
+        line.batches.commit("default", "b", wait_limit_s=5)
+    with pytest.raises(NotFound):
+        line.batches.batch("default", "b")
 
 
 def test_fifty_submits_at_once_do_not_slip_through(line: Line) -> None:

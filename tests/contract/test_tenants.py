@@ -57,6 +57,8 @@ def test_a_key_past_its_time_is_not_found(scripts: Scripts) -> None:
         made, key = store.create(NewKey(tenant="a", scopes=frozenset(Scope), expires_ms=expires_ms))
         assert (store.find(key) is not None) == works
         assert next(one for one in store.all() if one.id == made.id).expired == (not works)
+        told_s = scripts.client.ttl(scripts.key("key", made.id))
+        assert 29 * 86_400 < told_s <= 31 * 86_400
 
 
 def test_a_record_that_has_gone_leaves_the_list(scripts: Scripts) -> None:

@@ -317,10 +317,20 @@ def test_a_heartbeat_outlives_an_error_nobody_foresaw(
 def test_the_heartbeat_keeps_a_lease_until_the_work_takes_too_long(worker: Worker) -> None:
     worker.farm.submit("a", TEXT)
     (claim,) = worker.farm.claim()
-    with worker.heartbeat.holding([claim], limit_s=2.0):
-        time.sleep(1.6)  # longer than the lease of a second
-        assert worker.farm.repair.expire_leases() == 0
-        wait_until(lambda: worker.farm.repair.expire_leases() == 1, 60)
+    client, leases = worker.farm.scripts.client, worker.farm.scripts.key("lane", "fake", "leases")
+
+    def announced(*units: str) -> bool:
+        return [here.holding for here in worker.farm.presence.workers()] == [units]
+
+    with worker.heartbeat.holding([claim], limit_s=3600.0):
+        client.zadd(leases, {"a|plan": 0})  # its time has passed, but for the heartbeat
+        wait_until(lambda: client.zscore(leases, "a|plan") > 0, 60)
+        wait_until(lambda: announced("a:plan"), 60)
+        assert not worker.pulse.hung(time.monotonic())
+    with worker.heartbeat.holding([claim], limit_s=0.0):
+        wait_until(announced, 60)  # of nothing: a beat left it out
+        client.zadd(leases, {"a|plan": 0})
+        assert worker.farm.repair.expire_leases() == 1
         assert worker.pulse.hung(time.monotonic())
     assert not worker.pulse.hung(time.monotonic())
 

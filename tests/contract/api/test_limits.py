@@ -72,6 +72,15 @@ def test_a_tenants_limit_holds_over_all_its_keys_and_for_nobody_else(make_api: A
     api.submit(headers=api.headers("b"))
 
 
+def test_a_tenants_day_is_shared_by_all_its_keys(make_api: Any) -> None:
+    api = make_api(auth="keys", limit_tenant_daily_chars=5)
+    api.submit("三个字", headers=api.headers("a"))
+    refused = api.client.post("/v1/jobs", json={"text": "三个字"}, headers=api.headers("a"))
+    told = (refused.status_code, refused.json["limit"], refused.json["whose"])
+    assert told == (429, "daily_chars", "tenant")
+    api.submit("三个字", headers=api.headers("b"))
+
+
 def test_without_keys_the_limits_hold_for_everybody_together(make_api: Any) -> None:
     api = make_api(limit_jobs=1, limit_requests_per_minute=2)
     api.submit()

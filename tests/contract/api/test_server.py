@@ -42,7 +42,12 @@ class Served:
                 env={**os.environ, **settings},
                 stderr=log,
             )
-        wait_until(self.lives, 60)
+        try:
+            wait_until(self.lives, 60)
+        except AssertionError:
+            self.process.kill()
+            self.process.wait()
+            raise
 
     def lives(self) -> bool:
         try:
@@ -97,12 +102,14 @@ def test_a_body_of_10_mb_is_a_413_the_client_can_read(served: Served) -> None:
 def test_more_long_polls_than_threads_leave_the_server_answering(served: Served, api: Any) -> None:
     job = api.submit()
     answers: list[int] = []
-    waiters = [
-        threading.Thread(target=lambda: answers.append(served.call(f"/v1/jobs/{job}?wait=30")[0]))
-        for _ in range(16)
-    ]
+
+    def wait() -> None:
+        answers.append(served.call(f"/v1/jobs/{job}?wait=30", timeout_s=60)[0])
+
+    waiters = [threading.Thread(target=wait) for _ in range(16)]
     for waiter in waiters:
         waiter.start()
+    wait_until(lambda: len(answers) == 10, 60)  # the other six wait, on eight threads
     began = time.monotonic()
     assert served.call("/livez")[0] == 200
     assert time.monotonic() - began < 30  # before any of them ends

@@ -128,6 +128,14 @@ def test_the_issuer_is_asked_for_where_it_is_set() -> None:
             verifier.verify(signed(claims(**changes)))
 
 
+def test_the_audience_and_the_claim_of_the_scopes_are_those_that_are_set() -> None:
+    verifier = hs256({"jwt_audience": "school", "jwt_scope_claim": "permissions"})
+    found = verifier.verify(signed(claims(aud="school", scope="admin", permissions=["read"])))
+    assert found.scopes == {Scope.READ}
+    with pytest.raises(Unauthorized, match="another audience"):
+        verifier.verify(signed(claims(aud="ttsfarm")))
+
+
 @pytest.mark.parametrize("name", ["none", "None", "NONE", "", "HS384", "RS256", None, 7])
 def test_the_tokens_own_word_on_its_algorithm_counts_for_nothing(name: object) -> None:
     for key in (None, b"", SECRET.encode()):

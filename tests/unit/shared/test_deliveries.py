@@ -33,6 +33,11 @@ def test_a_lease_outlives_the_longest_attempt() -> None:
     assert Schedule.of(settings).lease_s > settings.webhook_timeout_s
 
 
+def test_what_is_sent_at_once_is_bounded_as_set() -> None:
+    asked = Schedule.of(Settings(webhook_host_limit=2, webhook_tenant_limit=3))
+    assert (asked.host_limit, asked.tenant_limit) == (2, 3)
+
+
 def test_a_delay_that_is_no_number_is_refused() -> None:
     with pytest.raises(ValueError, match="soon"):
         Schedule.of(Settings(webhook_delays_s="0,soon"))

@@ -16,10 +16,11 @@ from minio.error import S3Error, ServerError
 from urllib3 import HTTPResponse
 
 from shared.errors import ObjectMissing, ObjectStoreFull, ObjectStoreUnavailable
+from shared.settings import Settings
 from shared.storage import check_key, content_disposition
 from shared.storage_local import LocalStore
 from shared.storage_local import translate as translate_local
-from shared.storage_s3 import LIBRARY_ERRORS
+from shared.storage_s3 import LIBRARY_ERRORS, split_endpoint
 from shared.storage_s3 import translate as translate_s3
 
 # Raised while a proxy is set up; no proxy is ever.
@@ -46,6 +47,21 @@ def test_every_error_of_the_s3_libraries_is_mapped(cls: type[Exception]) -> None
     bare = cls.__new__(cls)
     if not isinstance(bare, S3Error | ServerError):
         assert type(translate_s3(bare)) is ObjectStoreUnavailable
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "s3_secure", "expected"),
+    [
+        ("store:9000", True, ("store:9000", True)),
+        ("store:9000", False, ("store:9000", False)),
+        ("https://store", False, ("store", True)),
+        ("http://store", True, ("store", False)),
+    ],
+)
+def test_a_store_is_met_by_tls_as_its_address_says_or_else_the_setting(
+    endpoint: str, s3_secure: bool, expected: tuple[str, bool]
+) -> None:
+    assert split_endpoint(Settings(s3_secure=s3_secure), endpoint) == expected
 
 
 def s3_error(code: str, status: int) -> S3Error:
