@@ -22,14 +22,14 @@ View = TypeVar("View", bound=Callable[..., object])
 class Operation:
     """What the OpenAPI document says of one route beyond its path and methods.
 
-    `answers` maps a status to a model, or to a media type where the answer is not JSON.
+    `answers` maps a status to a model, or to the media type, or types, of what is not JSON.
     `parameters` maps a name, `query:` or `header:` before it, to its JSON schema. `scope` is what
     the caller's key must have; a route without one is closed unless `guards.PUBLIC` names it.
     """
 
     summary: str
     tag: str
-    answers: dict[int, type[BaseModel] | str | None]
+    answers: dict[int, type[BaseModel] | str | tuple[str, ...] | None]
     body: type[BaseModel] | None = None
     form: tuple[str, ...] = ()
     parameters: dict[str, dict[str, object]] = field(default_factory=dict)

@@ -23,14 +23,11 @@ FIXED = {
     "Referrer-Policy": "no-referrer",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
-ALLOWED_HEADERS = (
-    "Authorization, Cancel-After, Content-Type, Idempotency-Key, If-None-Match, If-Range, "
-    "Last-Event-ID, Ocp-Apim-Subscription-Key, Prefer, Range, X-API-Key, X-Request-Id"
-)
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE"
 EXPOSED_HEADERS = (
-    "Accept-Ranges, Content-Disposition, Content-Range, ETag, Location, Preference-Applied, "
-    "RateLimit, RateLimit-Policy, Retry-After, WWW-Authenticate, X-Request-Id"
+    "Accept-Ranges, Content-Disposition, Content-Location, Content-Range, ETag, Location, "
+    "Operation-Id, Operation-Location, Preference-Applied, RateLimit, RateLimit-Policy, "
+    "Retry-After, WWW-Authenticate, X-Request-Id, x-ms-error-code"
 )
 PREFLIGHT_S = 600
 
@@ -94,5 +91,7 @@ class SecurityHeaders:
         response.headers["Access-Control-Expose-Headers"] = EXPOSED_HEADERS
         if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
             response.headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS
-            response.headers["Access-Control-Allow-Headers"] = ALLOWED_HEADERS
+            # Whatever the page would send: clients of other services add headers of their own.
+            if asked := request.headers.get("Access-Control-Request-Headers"):
+                response.headers["Access-Control-Allow-Headers"] = asked
             response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_S)

@@ -67,14 +67,18 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": COMPONENT.format(model=model.__name__)}
 
 
-def _content(answer: type[BaseModel] | str | None) -> Document:
+def _content(answer: type[BaseModel] | str | tuple[str, ...] | None) -> Document:
     if answer is None:
         return {}
-    if answer == "text/event-stream":
-        return {"content": {answer: {}}}  # 3.1 has no schema for the events of a stream
-    if isinstance(answer, str):
-        return {"content": {answer: {"schema": {"type": "string"}}}}
+    if isinstance(answer, str | tuple):
+        media = (answer,) if isinstance(answer, str) else answer
+        return {"content": {one: _media(one) for one in media}}
     return {"content": {"application/json": {"schema": _ref(answer)}}}
+
+
+def _media(media: str) -> Document:
+    # 3.1 has no schema for the events of a stream.
+    return {} if media == "text/event-stream" else {"schema": {"type": "string"}}
 
 
 def _problem(errors: Iterable[type[FarmError]]) -> Document:

@@ -68,6 +68,11 @@ def _input(job: Job) -> dict[str, Any]:
         "volume": given.volume,
         "format": given.format,
         "sample_rate": given.sample_rate_hz,
+        "captions": given.captions,
+        "priority": given.priority,
+        "metadata": dict(given.metadata),
+        "retention_s": given.retention_s,
+        "cache": given.cache,
     }
 
 

@@ -24,7 +24,10 @@ VOICES = (
     "alloy", "ash", "ballad", "cedar", "coral", "echo", "fable", "marin", "nova", "onyx", "sage",
     "shimmer", "verse",
 )  # fmt: skip
-MODELS = ("gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-12-15", "tts-1", "tts-1-hd")
+MODELS = (
+    "gpt-4o-mini-tts", "gpt-4o-mini-tts-2025-03-20", "gpt-4o-mini-tts-2025-12-15",
+    "tts-1", "tts-1-1106", "tts-1-hd", "tts-1-hd-1106",
+)  # fmt: skip
 PCM_RATE_HZ = 24_000  # what their clients take pcm for
 MAX_INSTRUCTIONS = 4096
 NEGATED = re.compile(

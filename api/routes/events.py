@@ -17,7 +17,7 @@ from api.queries import check_known
 from api.submission import Seen
 from shared.batch_views import batch_view
 from shared.batches import Batch
-from shared.errors import FarmError, NotFound, Unavailable
+from shared.errors import FarmError, InvalidRequest, NotFound, Unavailable
 from shared.numbers import read_count
 from shared.schemas import Job
 from shared.tenants import Scope
@@ -132,7 +132,7 @@ def _stream(farm: Farm, followed: Followed[Seen], now: Seen) -> Response:
         scope=Scope.READ,
         answers={200: "text/event-stream"},
         parameters={"header:Last-Event-ID": {"type": "string"}},
-        errors=(NotFound, Unavailable),
+        errors=(NotFound, InvalidRequest, Unavailable),
     )
 )
 def get_events(job_id: str) -> Response:
@@ -150,7 +150,7 @@ def get_events(job_id: str) -> Response:
         scope=Scope.READ,
         answers={200: "text/event-stream"},
         parameters={"header:Last-Event-ID": {"type": "string"}},
-        errors=(NotFound, Unavailable),
+        errors=(NotFound, InvalidRequest, Unavailable),
     )
 )
 def get_batch_events(batch_id: str) -> Response:

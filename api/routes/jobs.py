@@ -94,6 +94,7 @@ def post_job() -> Response:
                 "items": {"enum": [status.value for status in JobStatus]},
             },
             "query:voice": {"type": "string"},
+            "query:batch": {"type": "string", "description": "Jobs of this batch"},
             "query:metadata.<name>": {"type": "string", "description": "Jobs with this pair"},
         },
         errors=(InvalidRequest,),

@@ -34,7 +34,7 @@ from shared.tenants import Scope
 openai = Blueprint("openai", __name__)
 
 REFUSED = {401: SpeechFailure, 403: SpeechFailure, 429: SpeechFailure, 503: SpeechFailure}
-FAILED = {400: SpeechFailure, 404: SpeechFailure, 500: SpeechFailure}
+FAILED = dict.fromkeys((400, 404, 413, 415, 500, 504), SpeechFailure)
 FILE_HEADERS = ("Content-Length", "Content-Disposition", "Accept-Ranges", "ETag")
 
 
@@ -62,7 +62,7 @@ def _why_cut(farm: Farm, job: Job) -> FarmError:
         tag="openai",
         scope=Scope.SUBMIT,
         body=SpeechBody,
-        answers={200: "audio/*", **FAILED, **REFUSED},
+        answers={200: ("audio/*", "text/event-stream"), **FAILED, **REFUSED},
     )
 )
 def create_speech() -> Response:

@@ -111,7 +111,8 @@ def _create(raw: dict[str, Any], voice: str) -> Response:
 def create_prediction() -> Response:
     check_known(request.args)
     raw = read_json(request)
-    version = parse_body(VersionedBody, raw).version
+    given = {name: one for name, one in raw.items() if one is not None}
+    version = parse_body(VersionedBody, given).version
     rest = {name: one for name, one in raw.items() if name != "version"}
     return _create(rest, voice_of_version(version, _offer()))
 

@@ -89,7 +89,10 @@ class Frontend:
         chunks = [text] if isinstance(text, str) else text
         if chosen.markup == "ssml":
             passages: Iterable[tuple[str, int, Passage]] = ssml.passages(
-                "".join(chunks), emotions=chosen.emotions, lenient=chosen.lenient
+                "".join(chunks),
+                emotions=chosen.emotions,
+                lenient=chosen.lenient,
+                chinese=chosen.language == "zh",
             )
         else:
             passages = _plain(chunks, chosen.max_chars)

@@ -77,10 +77,16 @@ class _Draft:
 
 
 class Builder:
-    """Collects a document; `finish` gives its passages."""
+    """Collects a document; `finish` gives its passages.
 
-    def __init__(self, source: str, *, emotions: frozenset[str] | None, lenient: bool) -> None:
+    Where it is not `chinese`, what elements say is kept as written, as all other text is.
+    """
+
+    def __init__(
+        self, source: str, *, emotions: frozenset[str] | None, lenient: bool, chinese: bool = True
+    ) -> None:
         self._source = source
+        self._chinese = chinese
         self._emotions = inventory("emotions") - {"none"} if emotions is None else emotions
         self._lenient = lenient
         self._open: list[_Open] = []
@@ -91,6 +97,10 @@ class Builder:
         self._places: list[int] = []
         self._silence_ms = 0
         self._breaks = 0
+
+    def spoken(self, kind: str, text: str) -> str:
+        """What is said for an element's text as `kind`; `text` is a kind, too."""
+        return say_as.spoken(kind, text) if self._chinese else clean(text).text.strip()
 
     def error(self, code: str, message: str, place: int) -> InvalidMarkup:
         """The error at a character of the source, with its line and column from 1."""
@@ -180,7 +190,8 @@ class Builder:
 
     def _report_lost(self, element: _Open, place: int) -> None:
         """What of an element's text or alias can not be said is reported for the whole element."""
-        reason = say_as.lost(element.attributes.get("alias", element.text))
+        said = element.attributes.get("alias", element.text)
+        reason = say_as.lost(said) if self._chinese else ""
         if reason and element.name != "phoneme":
             removal = Removal(start=element.start, end=place, reason=reason)
             self._draft.cleaned.append(Cleaned(text="", offsets=(place,), removals=(removal,)))
@@ -208,6 +219,7 @@ class Builder:
         if duration_ms < _SEGMENT_BREAK_MS and not self._draft.empty:
             if duration_ms:
                 mark = "，" if duration_ms >= _COMMA_BREAK_MS else "、"
+                mark = mark if self._chinese else ", "
                 self._place_fixed(Fixed(spoken=mark), place)
             return
         self._split(place, self._draft.voicing)
@@ -315,11 +327,11 @@ def _sub(builder: Builder, element: _Open) -> Fixed:
     alias = element.attributes.get("alias", "")
     if not 1 <= len(alias) <= 200:
         raise builder.error("bad_attribute", "alias has 1 to 200 characters", element.start)
-    return Fixed(spoken=say_as.spoken("text", alias))
+    return Fixed(spoken=builder.spoken("text", alias))
 
 
-def _word(_: Builder, element: _Open) -> Fixed:
-    return Fixed(spoken=say_as.spoken("text", element.text), whole=True)
+def _word(builder: Builder, element: _Open) -> Fixed:
+    return Fixed(spoken=builder.spoken("text", element.text), whole=True)
 
 
 def _phoneme(builder: Builder, element: _Open) -> Fixed:
@@ -356,10 +368,9 @@ def _say_as(builder: Builder, element: _Open) -> Fixed:
     if kind not in tables.words("say_as.tsv", "kinds"):
         known = ", ".join(tables.words("say_as.tsv", "kinds"))
         raise builder.error("bad_attribute", f"interpret-as is one of {known}", element.start)
-    return Fixed(
-        spoken=say_as.spoken(kind, clean(element.text).text),
-        readings=say_as.readings(kind, clean(element.text).text),
-    )
+    text = clean(element.text).text
+    readings = say_as.readings(kind, text) if builder._chinese else None
+    return Fixed(spoken=builder.spoken(kind, text), readings=readings)
 
 
 _Opening = Callable[[Builder, dict[str, str], Voicing, int], Voicing]

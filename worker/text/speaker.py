@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from shared.alignment import Runs, packed
@@ -104,7 +105,7 @@ class Speaker:
     ) -> Iterator[Draft]:
         """The segments of one sentence, at least one; a sentence too long gives several."""
         text = passage.cleaned.text[sentence.start : sentence.end]
-        pieces = self._pieces(text, language)
+        pieces = self._pieces(text, language, passage.fixed)
         spoken = speak(pieces, text, passage.fixed)
         words = self._words(spoken)
         if passage.voicing.emotion:
@@ -131,10 +132,16 @@ class Speaker:
             )
             start = chunk.end
 
-    def _pieces(self, text: str, language: str) -> list[Piece]:
+    def _pieces(self, text: str, language: str, fixed: Mapping[str, Fixed]) -> list[Piece]:
         if language == "zh":
             return self._normaliser.pieces(text)
-        return [Piece(start=0, end=len(text), spoken=text.replace("\n", " "), rule="", plain=True)]
+        marks = [at for at, char in enumerate(text) if char in fixed] if fixed else []
+        cuts = sorted({0, len(text), *marks, *(at + 1 for at in marks)})
+        written = text.replace("\n", " ")
+        return [
+            Piece(start=a, end=b, spoken=written[a:b], rule="", plain=text[a] not in fixed)
+            for a, b in pairwise(cuts)
+        ]
 
     def _words(self, spoken: Spoken) -> list[Word]:
         """Words of the text between the ranges that markup fixed; a whole range is one word."""

@@ -32,15 +32,19 @@ def looks_like_ssml(text: str) -> bool:
 
 
 def passages(
-    source: str, *, emotions: frozenset[str] | None = None, lenient: bool = False
+    source: str,
+    *,
+    emotions: frozenset[str] | None = None,
+    lenient: bool = False,
+    chinese: bool = True,
 ) -> list[tuple[str, int, Passage]]:
     """The passages of an SSML document with the source each covers and where that begins.
 
     Several `speak` elements and plain text between them are allowed. `lenient` strips unknown
-    tags and keeps their text. Raises `InvalidMarkup`.
+    tags and keeps their text. What is not `chinese` stays as written. Raises `InvalidMarkup`.
     """
     _check_size(source)
-    builder = Builder(source, emotions=emotions, lenient=lenient)
+    builder = Builder(source, emotions=emotions, lenient=lenient, chinese=chinese)
     _Parser(source, builder).run()
     return builder.finish()
 

@@ -1,5 +1,8 @@
 """Errors as callers see them, and the document that names them."""
 
+import re
+from typing import Any
+
 import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
@@ -7,6 +10,7 @@ from openapi_spec_validator import validate
 from api.openapi import PLACEHOLDER, described_routes
 from shared.errors import FarmError, all_errors
 
+PLACEHOLDERS = re.compile(r"\{\w+\}")
 PAGES = {"/", "/farm", "/docs", "/openapi.json", "/static/<path:filename>"}
 
 
@@ -86,6 +90,32 @@ def test_the_document_tells_the_scope_of_every_call_that_needs_one(client: Flask
     assert "401" not in livez["responses"]
     for operation in (submit, livez):  # the door refuses what it can not read for any of them
         assert {"400", "408", "431"} <= operation["responses"].keys()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "sent", "status"),
+    [
+        ("post", "/v1/audio/speech", {"data": {"input": "好"}}, 415),
+        ("post", "/v1/audio/speech", {"json": {"input": "好" * 9_000}}, 413),
+        ("get", "/v1/jobs/{job_id}/events", {"query_string": {"x": "1"}}, 422),
+        ("get", "/v1/batches/{batch_id}/events", {"query_string": {"x": "1"}}, 422),
+    ],
+)
+def test_the_document_names_what_is_refused_before_redis_is_asked(
+    client: FlaskClient, method: str, path: str, sent: dict[str, Any], status: int
+) -> None:
+    answer = client.open(PLACEHOLDERS.sub("any", path), method=method, **sent)
+    assert answer.status_code == status
+    told = client.get("/openapi.json").json["paths"][path][method]["responses"]
+    assert answer.mimetype in told[str(status)]["content"]
+
+
+def test_the_document_names_both_forms_of_speech_and_every_filter(client: FlaskClient) -> None:
+    paths = client.get("/openapi.json").json["paths"]
+    speech = paths["/v1/audio/speech"]["post"]["responses"]
+    assert set(speech["200"]["content"]) == {"audio/*", "text/event-stream"}
+    assert "504" in speech
+    assert "batch" in {one["name"] for one in paths["/v1/jobs"]["get"]["parameters"]}
 
 
 def test_the_document_holds_the_bodys_limits(client: FlaskClient) -> None:

@@ -79,11 +79,23 @@ def test_a_preflight_is_answered_without_a_key() -> None:
     client = client_of(auth="keys", cors_origins="https://app.example.com")
     answer = client.options("/v1/jobs", headers={"Origin": "https://app.example.com", **PREFLIGHT})
     assert answer.status_code == 200
-    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    assert answer.headers["Access-Control-Allow-Headers"] == "authorization"
     assert "POST" in answer.headers["Access-Control-Allow-Methods"]
     stranger = {"Origin": "https://evil.example.com", **PREFLIGHT}
     foreign = client.options("/v1/jobs", headers=stranger)
     assert "Access-Control-Allow-Methods" not in foreign.headers
+    assert "Access-Control-Allow-Headers" not in foreign.headers
+
+
+def test_a_page_may_send_the_headers_its_client_adds_and_read_where_the_job_is() -> None:
+    client = client_of(cors_origins="https://app.example.com")
+    asked = "authorization,content-type,openai-project,user-agent,x-stainless-os"
+    headers = {"Origin": "https://app.example.com", **PREFLIGHT}
+    headers["Access-Control-Request-Headers"] = asked
+    answer = client.options("/v1/audio/speech", headers=headers)
+    assert answer.headers["Access-Control-Allow-Headers"] == asked
+    shown = answer.headers["Access-Control-Expose-Headers"].split(", ")
+    assert {"Content-Location", "Operation-Id", "Operation-Location"} <= set(shown)
 
 
 def test_a_refusal_can_be_read_by_the_page_too() -> None:

@@ -221,6 +221,27 @@ def test_what_is_left_out_is_reported_in_markup_too(source: str, lost: str) -> N
     ]
 
 
+@pytest.mark.parametrize(
+    ("source", "spoken"),
+    [
+        ('See the <sub alias="World Wide Web 2">WWW</sub> now.', "See the World Wide Web 2 now."),
+        ('<sub alias="World Wide Web">WWW</sub>', "World Wide Web"),
+        ('<say-as interpret-as="telephone">555-0100</say-as>, please.', "555-0100, please."),
+        ('A <phoneme alphabet="cmu" ph="K AE1 T">cat</phoneme> or <w>two</w>.', "A cat or two."),
+        ('Wait<break time="120ms"/>now<break time="60ms"/> go.', "Wait, now, go."),
+        ('<sub alias="naïve café">x</sub>', "naïve café"),
+    ],
+)
+def test_for_a_voice_of_another_language_elements_say_what_is_written(
+    source: str, spoken: str
+) -> None:
+    found: list[Substitution] = []
+    chosen = Options(markup="ssml", language="en", symbols=False, captions=True)
+    segments = FRONTEND.segments(f"<speak>{source}</speak>", chosen, found)
+    assert [s.spoken for s in segments] == [spoken]
+    assert found == []
+
+
 def test_lenient_keeps_the_text_of_unknown_tags() -> None:
     assert [s.spoken for s in speak("<speak><foo>你好</foo></speak>", lenient=True)] == ["你好"]
 
@@ -243,13 +264,18 @@ PARTS = st.sampled_from(
 )  # fmt: skip
 
 
-@given(st.lists(st.one_of(PARTS, st.text(max_size=3)), max_size=25).map("".join))
-def test_any_document_is_spoken_or_refused_with_a_place(source: str) -> None:
+@given(
+    st.lists(st.one_of(PARTS, st.text(max_size=3)), max_size=25).map("".join),
+    st.sampled_from(["zh", "en"]),
+)
+def test_any_document_is_spoken_or_refused_with_a_place(source: str, language: str) -> None:
     try:
-        segments = speak(f"<speak>{source}</speak>")
+        segments = speak(f"<speak>{source}</speak>", language=language)
     except InvalidMarkup as error:
         placed = error.line is None or error.line >= 1
     else:
         placed = "".join(s.text for s in segments) in ("", f"<speak>{source}</speak>")
-        assert [fault for s in segments for fault in faults(s.symbols or "")] == []
+        lines = [s.symbols or "" for s in segments if language == "zh"]
+        assert [fault for line in lines for fault in faults(line)] == []
+        assert "\U000f0000" not in "".join(s.spoken for s in segments)
     assert placed

@@ -85,6 +85,11 @@ def test_a_voice_named_as_the_model_speaks_for_the_built_in_names_alone() -> Non
     assert parse(model="other", voice="fake").request.voice == "fake"
 
 
+@pytest.mark.parametrize("model", ["tts-1-1106", "tts-1-hd-1106", "gpt-4o-mini-tts-2025-03-20"])
+def test_a_dated_name_of_a_model_is_that_model(model: str) -> None:
+    assert parse(model=model).request == parse().request
+
+
 def test_pcm_has_the_rate_their_clients_expect() -> None:
     assert parse(response_format="pcm").request.sample_rate_hz == 24_000
     assert parse(response_format="wav").request.sample_rate_hz is None

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from api.dialects.replicate import (
+    INPUT,
     parse_prediction,
     read_cancel_after,
     read_wait,
@@ -144,6 +145,13 @@ def test_a_finished_prediction_has_its_output_and_times() -> None:
     found = PROGRESS.match(view["logs"])
     assert found
     assert found.groups() == ("100", "2", "2")
+
+
+def test_a_prediction_repeats_all_of_its_input_but_the_text() -> None:
+    request = replace(QUEUED.request, metadata={"order": "7"}, captions=True, cache=False)
+    shown = prediction_view(replace(QUEUED, request=request), LINKS)["input"]
+    assert set(shown) == set(INPUT) - {"text", "ssml"}
+    assert (shown["metadata"], shown["captions"], shown["cache"]) == ({"order": "7"}, True, False)
 
 
 def test_an_unfinished_prediction_has_neither() -> None:
