@@ -12,6 +12,7 @@ from minio.deleteobjects import DeleteObject
 from shared.connection import Scripts
 from shared.settings import Settings
 from shared.storage import ObjectStore, open_store
+from tests.bench import Worker, at_the_bench
 from tests.walk import Farm
 
 StoreFactory = Callable[..., ObjectStore]
@@ -73,3 +74,10 @@ def store(store_settings: Settings) -> ObjectStore:
 @pytest.fixture
 def farm(scripts: Scripts, farm_settings: Settings) -> Farm:
     return Farm(scripts, farm_settings)
+
+
+@pytest.fixture
+def worker(scripts: Scripts, farm_settings: Settings) -> Iterator[Worker]:
+    """A worker of the fake voice."""
+    with at_the_bench(scripts, farm_settings) as worker:
+        yield worker

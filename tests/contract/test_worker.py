@@ -1,113 +1,30 @@
-"""One worker's bench, heartbeat, keeper and watchdog on a real Redis and a real directory."""
+"""One worker's bench and heartbeat on a real Redis and a real directory."""
 
-import hashlib
-import json
 import shutil
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from redis.exceptions import OutOfMemoryError, ResponseError
 
 from shared.audio.encode import decode_segment
-from shared.bells import Bells, celery_app, lane_queue
-from shared.connection import Scripts
-from shared.deliveries import DeliveryStore
-from shared.errors import EngineUnavailable, ObjectStoreUnavailable, StateStoreUnavailable
-from shared.presence import LaneState, PresenceStore, StoreMemory
+from shared.errors import EngineUnavailable, ObjectStoreUnavailable
 from shared.schemas import Claim
-from shared.settings import Settings
 from shared.states import JobStatus
-from shared.storage import ObjectStore, open_store
+from tests.bench import Worker, raises
 from tests.conftest import wait_until
-from tests.walk import Farm, expire_leases, ready_retries
-from worker.app import Watchdog
-from worker.heartbeat import Heartbeat
-from worker.keeper import Keeper, Stores, missing_bells
-from worker.loop import Loop
-from worker.metrics import WorkerMetrics
-from worker.pulse import Pulse
-from worker.tasks import Bench, Tools
-from worker.voices import Voices
+from tests.walk import ready_retries
 
 pytestmark = pytest.mark.redis
 
 TEXT = "今天天气很好，我们去公园走走吧。"
 
 
-def raises(error: type[Exception]) -> Callable[..., Any]:
-    """A function that does nothing else."""
-
-    def call(*_: object, **__: object) -> None:
-        raise error
-
-    return call
-
-
 def book(n_sentences: int) -> str:
     """A text of so many different sentences."""
     return "".join(f"今天天气很好，我们去第{i}个公园走走吧。" for i in range(n_sentences))
-
-
-@dataclass
-class Worker:
-    """A worker's parts, run by the test's own thread."""
-
-    farm: Farm
-    settings: Settings
-    store: ObjectStore
-    bench: Bench
-    heartbeat: Heartbeat
-    pulse: Pulse
-    metrics: WorkerMetrics
-    bells: Bells
-
-    def drain(self) -> int:
-        return self.bench.drain("fake")
-
-    def drain_one(self) -> None:
-        """Claim and do one batch, the store being met first."""
-        assert self.bench._store_answers()
-        self.bench._perform("fake", self.farm.work.claim("w1", "fake", 1))
-
-    def units(self, job_id: str) -> list[dict[str, Any]]:
-        """What Redis knows of every unit of a job, the plan first."""
-        units = self.farm.scripts.client.hgetall(self.farm.scripts.key("job", job_id, "units"))
-        return [json.loads(units[name]) for name in sorted(units, key=lambda n: (n != "plan", n))]
-
-    def objects(self, prefix: str = "") -> list[str]:
-        return list(self.store.list(prefix))
-
-    def audio_of(self, job_id: str) -> bytes:
-        job = self.farm.jobs.job("default", job_id)
-        assert job.audio is not None
-        data = b"".join(self.store.read(job.audio.key))
-        assert hashlib.sha256(data).hexdigest() == job.audio.sha256
-        return data
-
-
-@pytest.fixture
-def worker(scripts: Scripts, farm_settings: Settings) -> Iterator[Worker]:
-    settings = farm_settings.model_copy(update={"voices": "fake", "drain_s": 120.0})
-    farm, pulse, voices = Farm(scripts, settings), Pulse(), Voices(settings)
-    store, bells = open_store(settings), Bells(celery_app(settings))
-    store.ensure()
-    metrics = WorkerMetrics()
-    heartbeat = Heartbeat(
-        "w1", voices.warm(), work=farm.work, presence=farm.presence, pulse=pulse, lease_s=1.0
-    )
-    tools = Tools(
-        worker="w1", settings=settings, work=farm.work, presence=farm.presence, storage=store,
-        bells=bells, voices=voices, heartbeat=heartbeat, metrics=metrics, pulse=pulse,
-    )  # fmt: skip
-    bench = Bench(tools, store_patience_s=0.5)
-    heartbeat.start()
-    yield Worker(farm, settings, store, bench, heartbeat, pulse, metrics, bells)
-    heartbeat.close()
 
 
 def test_a_drain_takes_a_job_from_text_to_audio(worker: Worker) -> None:
@@ -341,153 +258,6 @@ def test_a_worker_that_left_is_forgotten_at_once(worker: Worker) -> None:
     assert [(v.voice.name, v.ready_workers) for v in known] == [("fake", 1)]
     assert worker.farm.presence.workers() == []
     assert [v.ready_workers for v in worker.farm.presence.voices()] == [0]
-
-
-def keeper_of(worker: Worker, name: str, clock: Callable[[], float] = time.monotonic) -> Keeper:
-    stores = Stores(
-        repair=worker.farm.repair,
-        cache=worker.farm.cache,
-        presence=worker.farm.presence,
-        deliveries=DeliveryStore(worker.farm.scripts),
-        batches=worker.farm.batches,
-        storage=worker.store,
-        bells=worker.bells,
-    )
-    return Keeper(name, stores, lead_s=30.0, lease_s=1.0, interval_s=0.1, clock=clock)
-
-
-def test_the_keeper_rings_for_due_work_and_only_one_keeps(worker: Worker) -> None:
-    worker.farm.submit("a", TEXT)
-    keeper_of(worker, "first").repair()
-    keeper_of(worker, "second").repair()
-    keeper_of(worker, "first").repair()
-    assert worker.farm.scripts.client.llen(lane_queue("fake")) == 1
-
-
-def test_the_keeper_gives_a_silent_workers_unit_to_another(worker: Worker) -> None:
-    worker.farm.submit("a", TEXT)
-    worker.farm.work.claim("gone", "fake", 1)
-    expire_leases(worker.farm)
-    assert worker.drain() == 3
-    assert worker.farm.status("a") is JobStatus.SUCCEEDED
-
-
-def test_the_janitor_deletes_what_a_deleted_job_left(worker: Worker) -> None:
-    worker.farm.submit("a", TEXT)
-    worker.drain()
-    assert worker.objects() != []
-    worker.farm.jobs.delete("default", "a")
-    keeper = keeper_of(worker, "k")
-    keeper.repair()
-    keeper.clear()
-    assert worker.objects() == []
-
-
-def test_missing_bells_are_one_for_each_worker_that_could_help() -> None:
-    def lane(due: int, bells: int, workers: int) -> LaneState:
-        return LaneState(
-            voice="v", depth_interactive=due, depth_bulk=0, waiting_s=0, claimed=0, bells=bells,
-            workers=workers,
-        )  # fmt: skip
-
-    assert missing_bells(lane(due=9, bells=0, workers=4)) == 4
-    assert missing_bells(lane(due=9, bells=3, workers=4)) == 1
-    assert missing_bells(lane(due=1, bells=0, workers=0)) == 1
-    assert missing_bells(lane(due=0, bells=0, workers=4)) == 0
-    assert missing_bells(lane(due=2, bells=5, workers=4)) == 0
-
-
-def test_the_watchdog_ends_a_child_that_hangs(worker: Worker) -> None:
-    child = subprocess.Popen(["sleep", "60"])
-    pulse = Pulse()
-    pulse.born(child.pid)
-    watchdog = Watchdog(pulse, worker.farm.presence, frozenset({"fake"}), grace_s=0.0)
-    watchdog.look()
-    assert child.poll() is None
-    pulse.holds_until(time.monotonic() - 1)
-    watchdog.look()
-    assert child.wait(timeout=60) == -9
-    pulse.holds_until(time.monotonic() - 1)
-    watchdog.look()  # a child that is gone already is no fault
-
-
-def test_a_child_that_loads_for_long_is_not_deaf() -> None:
-    pulse = Pulse()
-    pulse.born(1)
-    pulse.holds_until(time.monotonic() + 300)
-    assert pulse.idle_s(time.monotonic() + 100) == 0.0
-    assert not pulse.hung(time.monotonic() + 100)
-
-
-def test_a_long_work_that_gets_on_has_its_time_anew(worker: Worker) -> None:
-    with worker.heartbeat.holding([], limit_s=0.0):
-        wait_until(lambda: worker.pulse.hung(time.monotonic()), 60)
-        now_s = time.monotonic()
-        worker.heartbeat.got_on()
-        assert not worker.pulse.hung(now_s)
-
-
-def test_a_loop_goes_on_after_faults_of_others_and_of_ours() -> None:
-    seen: list[str] = []
-    enough = threading.Event()
-
-    def step() -> None:
-        seen.append("step")
-        if len(seen) == 1:
-            raise StateStoreUnavailable
-        if len(seen) == 2:
-            raise RuntimeError("a fault of ours")
-        enough.set()
-
-    loop = Loop("test", 0.01, step)
-    loop.start()
-    assert enough.wait(10)
-    loop.close()
-
-
-def test_the_keeper_waits_for_the_living_after_an_outage(worker: Worker) -> None:
-    now = [0.0]
-    keeper = keeper_of(worker, "k", clock=lambda: now[0])
-    worker.farm.submit("a", TEXT)
-    worker.farm.work.claim("alive", "fake", 1)
-    key = worker.farm.scripts.key("lane", "fake", "leases")
-    worker.farm.scripts.client.zadd(key, {"a|plan": 0})
-    now[0] = 20.0  # Redis was away for longer than the lease
-    keeper.repair()
-    assert worker.units("a")[0]["s"] == "claimed"
-    for now[0] in (20.2, 20.4, 20.6):
-        keeper.repair()
-    assert worker.units("a")[0]["s"] == "due"
-
-
-def test_starving_is_seen_only_in_looks_that_follow_one_another(worker: Worker) -> None:
-    pulse = Pulse()
-    watchdog = Watchdog(pulse, worker.farm.presence, frozenset({"fake"}), grace_s=1.0)
-    worker.farm.submit("a", TEXT)
-    start_s = time.monotonic() + 40  # the child has not asked for 40 s
-    assert not watchdog._starves(start_s)
-    assert not watchdog._starves(start_s + 29)
-    assert watchdog._starves(start_s + 31)
-    pulse.asked()
-    assert not watchdog._starves(time.monotonic())
-    assert not watchdog._starves(start_s + 70)
-
-
-def test_nobody_is_deaf_where_redis_has_no_room_for_bells(
-    worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    watchdog = Watchdog(Pulse(), worker.farm.presence, frozenset({"fake"}), grace_s=1.0)
-    worker.farm.submit("a", TEXT)
-    start_s = time.monotonic() + 40
-    assert not watchdog._starves(start_s)
-    full = StoreMemory(used_bytes=2, limit_bytes=1)
-    assert full.full
-    assert not StoreMemory(used_bytes=2, limit_bytes=0).full
-    with monkeypatch.context() as patch:
-        patch.setattr(PresenceStore, "memory", lambda _: full)
-        assert not watchdog._starves(start_s + 31)
-    assert not watchdog._starves(start_s + 32)
-    assert watchdog._starves(start_s + 63)
 
 
 def test_log_lines_of_a_drain_name_the_job_and_no_text(
