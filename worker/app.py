@@ -76,10 +76,11 @@ def start(voices: Sequence[str] | None = None, courier: bool = False) -> int:
     # Its warning about root is about pickle, which is refused here; its banner is no log line.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     argv = ["--quiet", "worker", "--hostname", f"{name}@%h", "--loglevel", farm.log_level, *FLAGS]
+    pulse = Pulse(farm.health_file)
     if courier:
-        argv += _prepare_courier(app, farm, name)
+        argv += _prepare_courier(app, farm, name, pulse)
     else:
-        argv += _prepare_renderer(app, farm, name)
+        argv += _prepare_renderer(app, farm, name, pulse)
     ended: list[int] = []  # Celery's own command drops the status
 
     def end(sender: Any, **_: Any) -> None:
@@ -87,11 +88,11 @@ def start(voices: Sequence[str] | None = None, courier: bool = False) -> int:
 
     signals.worker_shutdown.connect(end)
     app.worker_main(argv)
-    return max(ended, default=0)
+    return max([*ended, int(pulse.unfit.is_set())])
 
 
-def _prepare_courier(app: Celery, farm: Settings, name: str) -> list[str]:
-    pulse, scripts = Pulse(farm.health_file), Scripts(_connect(farm))
+def _prepare_courier(app: Celery, farm: Settings, name: str, pulse: Pulse) -> list[str]:
+    scripts = Scripts(_connect(farm))
     keys = FarmKeys(scripts)
     links = Links(farm, keys.link_secret(), open_store(farm))
     deliveries = DeliveryStore(scripts, Schedule.of(farm))
@@ -109,8 +110,8 @@ def _prepare_courier(app: Celery, farm: Settings, name: str) -> list[str]:
     return ["--pool", "threads", "--concurrency", str(COURIERS), "-Q", DELIVER_QUEUE]
 
 
-def _prepare_renderer(app: Celery, farm: Settings, name: str) -> list[str]:
-    pulse, lanes = Pulse(farm.health_file), offered_names(farm)
+def _prepare_renderer(app: Celery, farm: Settings, name: str, pulse: Pulse) -> list[str]:
+    lanes = offered_names(farm)
     bench = _Child(app=app, farm=farm, name=name, pulse=pulse)
 
     @app.task(name=WORK_TASK, Request=Heard)  # type: ignore[untyped-decorator]  # celery has no types
@@ -201,6 +202,7 @@ class _Child:
             self._give_up()
 
     def _give_up(self) -> None:
+        self.pulse.unfit.set()
         os.kill(os.getppid(), signal.SIGTERM)  # a parent would bear such children for ever
         sys.exit(1)
 

@@ -15,8 +15,8 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 0.05
 
 
-class Stop:
-    """A flag the parent raises and both sides look at."""
+class Flag:
+    """Raised by one side, seen by both, never lowered."""
 
     def __init__(self) -> None:
         self._raised = RawValue("b", 0)
@@ -36,7 +36,8 @@ class Stop:
 
 
 class Pulse:
-    """When the child last asked for work, until when it may hang, and whether it shall stop.
+    """When the child last asked for work, until when it may hang, whether it shall stop or can not
+    start.
 
     `health_file` is the sign that a health check from outside looks at.
     """
@@ -46,7 +47,8 @@ class Pulse:
         self._asked_s = RawValue("d", monotonic())
         self._give_up_s = RawValue("d", 0.0)
         self._child_pid = RawValue("q", 0)
-        self.stopping = Stop()
+        self.stopping = Flag()  # by the parent
+        self.unfit = Flag()  # by a child that can not be made ready
 
     def born(self, pid: int) -> None:
         """A new child has started; whatever the last one held is not its own."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import socket
 import wave
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.e2e.conftest import Farm, farm_maker
+from tests.e2e.conftest import Farm, MakeFarm, farm_maker
 
 pytestmark = pytest.mark.e2e
 
@@ -110,3 +111,11 @@ def test_what_can_not_be_spoken_is_reported(farm: Farm) -> None:
     job = farm.ended(farm.submit("今天真好😀，我们出发。", voice="espeak-zh"))
     (left_out,) = job["substitutions"]
     assert (left_out["start"], left_out["end"]) == (4, 5)
+
+
+def test_a_worker_that_can_not_be_ready_ends_as_a_failure(make_farm: MakeFarm) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        farm = make_farm(TTSFARM_METRICS_PORT=str(other.getsockname()[1]))
+        farm.add_worker("worker")
+        assert farm.children["worker"].wait(timeout=120) == 1
+    assert "TTSFARM_METRICS_PORT" in (farm.directory / "worker.log").read_text("utf-8")
