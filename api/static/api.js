@@ -93,9 +93,9 @@ async function faultOf(response) {
 
 export const read = async (path, options) => (await call(path, options)).json();
 
-export const send = (path, method, body) => call(path, {
+export const send = (path, method, body, headers = {}) => call(path, {
   method,
-  headers: body === undefined ? {} : { "Content-Type": "application/json" },
+  headers: body === undefined ? headers : { "Content-Type": "application/json", ...headers },
   body: body === undefined ? undefined : JSON.stringify(body),
 });
 

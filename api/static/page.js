@@ -17,6 +17,7 @@ let voices = [];
 let emotion = "neutral";
 let job = null; // the one that is shown
 let following = new AbortController();
+let unanswered = {}; // the job asked for last, while no answer came
 const sampler = new Audio();
 const samples = new Map();
 
@@ -121,6 +122,18 @@ async function playSample() {
   }
 }
 
+// A job's making that was not answered may have made it: asked again, it goes under the same key.
+async function make(body) {
+  const wish = JSON.stringify(body);
+  if (unanswered.wish !== wish) {
+    unanswered = { wish, key: crypto.getRandomValues(new Uint32Array(4)).join("-") };
+  }
+  const answer = await send("v1/jobs", "POST", body, { "Idempotency-Key": unanswered.key });
+  const made = await answer.json();
+  unanswered = {};
+  return made;
+}
+
 async function submit(event) {
   event.preventDefault();
   clearFault($("form-fault"));
@@ -137,7 +150,7 @@ async function submit(event) {
   sampler.pause();
   try {
     const body = { ...given, ...asked(), format: $("format").value, captions: CAPTIONED };
-    const made = await (await send("v1/jobs", "POST", body)).json();
+    const made = await make(body);
     history.add(made, plain(given.ssml || given.text));
     await open(made, true);
   } catch (fault) {

@@ -1,6 +1,7 @@
 """The page at / where something is in the way: a limit, a link past its time, closed storage."""
 
 import pytest
+from playwright.sync_api import Route
 
 from tests.browser.conftest import MakeView, View
 from tests.e2e.conftest import Farm
@@ -126,3 +127,22 @@ def test_the_focus_stays_in_the_list_when_an_entry_goes(farm: Farm, make_view: M
         view.page.keyboard.press("Enter")
         view.until(f"document.querySelectorAll('#history li').length === {left}")
         view.until("document.activeElement.closest('.history') !== null")
+
+
+def test_a_job_whose_answer_was_lost_is_not_made_twice(farm: Farm, make_view: MakeView) -> None:
+    def lose_the_answer(route: Route) -> None:
+        made.append(route.fetch().json()["id"])
+        route.abort()
+
+    made: list[str] = []
+    view = make_view(farm)
+    view.open()
+    view.page.route("**/v1/jobs", lose_the_answer, times=1)
+    view.speak("这句话只说一遍。")
+    view.page.wait_for_selector("#form-fault:has-text('can not be reached')")
+    view.page.click("#go")
+    view.wait_for_state("succeeded")
+    assert [view.job_id()] == made
+    with view.page.expect_response("**/v1/jobs") as again:
+        view.page.click("#go")
+    assert again.value.json()["id"] != made[0], "what was answered is another wish"
