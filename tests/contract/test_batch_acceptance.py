@@ -11,11 +11,16 @@ from tests.walk import Farm, head, inputs, snapshot
 pytestmark = pytest.mark.redis
 
 
-def test_a_batch_counts_for_its_tenant_as_a_whole_or_not_at_all(farm: Farm) -> None:
-    tenant = Subject(name="tenant:default", jobs=4)
+def store_two_batches(farm: Farm) -> None:
+    """`b` and `c`, three inputs each, neither of them accepted yet."""
     for name in ("b", "c"):
         farm.batches.open(head(name, fingerprint=name), f"stem-{name}")
         farm.batches.add("default", name, inputs(range(1, 4)))
+
+
+def test_a_batch_counts_for_its_tenant_as_a_whole_or_not_at_all(farm: Farm) -> None:
+    tenant = Subject(name="tenant:default", jobs=4)
+    store_two_batches(farm)
     farm.batches.commit("default", "b", subjects=(tenant,))
     with pytest.raises(TooManyRequests):
         farm.batches.commit("default", "c", subjects=(tenant,))
@@ -31,9 +36,7 @@ def test_a_batch_counts_for_its_tenant_as_a_whole_or_not_at_all(farm: Farm) -> N
 
 def test_its_characters_count_for_the_day_from_its_acceptance(farm: Farm) -> None:
     tenant = Subject(name="tenant:default", daily_chars=17)
-    for name in ("b", "c"):
-        farm.batches.open(head(name, fingerprint=name), f"stem-{name}")
-        farm.batches.add("default", name, inputs(range(1, 4)))
+    store_two_batches(farm)
     farm.batches.commit("default", "b", subjects=(tenant,))
     farm.batches.cancel("default", "b")
     with pytest.raises(TooManyRequests) as refused:
