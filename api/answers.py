@@ -18,26 +18,39 @@ POLL_S = 1
 View = TypeVar("View", bound=Callable[..., object])
 
 
+Parameters = dict[str, dict[str, object]]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     """What the OpenAPI document says of one route beyond its path and methods.
 
     `answers` maps a status to a model, or to the media type, or types, of what is not JSON.
-    `parameters` maps a name, `query:` or `header:` before it, to its JSON schema. `scope` is what
-    the caller's key must have; a route without one is closed unless `guards.PUBLIC` names it.
+    A request's body is JSON of the model `body`, or else one of the `lines`' media types, with a
+    JSON object a line, or a form of these fields. `parameters` maps a name, `query:` or `header:`
+    before it, to its JSON schema. `scope` is what the caller's key must have; a route without one
+    is closed unless `guards.PUBLIC` names it.
     """
 
     summary: str
     tag: str
     answers: dict[int, type[BaseModel] | str | tuple[str, ...] | None]
     body: type[BaseModel] | None = None
+    lines: tuple[str, ...] = ()
     form: tuple[str, ...] = ()
-    parameters: dict[str, dict[str, object]] = field(default_factory=dict)
+    parameters: Parameters = field(default_factory=dict)
     errors: tuple[type[FarmError], ...] = ()
     scope: Scope | None = None
 
 
 ATTRIBUTE = "ttsfarm_operation"
+IDEMPOTENCY: Parameters = {
+    "header:Idempotency-Key": {
+        "type": "string",
+        "maxLength": 255,
+        "description": "The same key and body again answers what the first call made",
+    }
+}
 
 
 def documented(operation: Operation) -> Callable[[View], View]:

@@ -106,11 +106,14 @@ def _parse_urlencoded(data: bytes) -> dict[str, str]:
     return {name: values[0] for name, values in fields.items()}
 
 
+FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
 def read_form(request: Request) -> dict[str, str]:
     """The fields of a submitted form; raises `UnsupportedMediaType`, `MalformedBody`."""
-    if request.mimetype == "application/x-www-form-urlencoded":
+    if request.mimetype == FORM_TYPES[0]:
         return _parse_urlencoded(request.get_data(cache=False))
-    if request.mimetype != "multipart/form-data":
+    if request.mimetype not in FORM_TYPES:
         raise UnsupportedMediaType(
             f"The content type is {request.mimetype or 'missing'}; send a form."
         )

@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 
 from api.waiting import WaitSlots
 from shared.cache import CacheCounts, CacheStore
-from shared.deliveries import DeliveryStore
+from shared.deliveries import DeliveryCounts, DeliveryStore
 from shared.errors import StateStoreFull, StateStoreUnavailable
 from shared.presence import LaneState, PresenceStore, StoreMemory
 
@@ -127,7 +127,7 @@ class FarmCollector(Collector):
         yield from _lane_families().values()
         yield from _memory_families(StoreMemory(used_bytes=0, limit_bytes=0))
         yield from _cache_families(None)
-        yield from self._others(workers=[], counts={}, up=True)
+        yield from self._others(workers=[], counts=None, up=True)
 
     def collect(self) -> Iterator[Metric]:
         """The families with what Redis says, or only that it does not answer."""
@@ -138,7 +138,7 @@ class FarmCollector(Collector):
             memory = self._presence.memory()
             cached = self._cache.counts()
         except (StateStoreUnavailable, StateStoreFull):
-            yield from self._others(workers=[], counts={}, up=False)
+            yield from self._others(workers=[], counts=None, up=False)
             return
         yield from self._lanes(lanes)
         yield from _memory_families(memory)
@@ -156,7 +156,9 @@ class FarmCollector(Collector):
             families["workers"].add_metric([lane.voice], lane.workers)
         yield from families.values()
 
-    def _others(self, *, workers: list[bool], counts: dict[str, int], up: bool) -> Iterator[Metric]:
+    def _others(
+        self, *, workers: list[bool], counts: DeliveryCounts | None, up: bool
+    ) -> Iterator[Metric]:
         store = GaugeMetricFamily("ttsfarm_state_store_up", "1 while Redis answers")
         store.add_metric([], up)
         yield store
@@ -170,6 +172,13 @@ class FarmCollector(Collector):
         states = GaugeMetricFamily(
             "ttsfarm_deliveries", "Webhook deliveries by state", labels=["status"]
         )
-        for status, count in counts.items():
-            states.add_metric([status], count)
-        yield states
+        waiting = GaugeMetricFamily(
+            "ttsfarm_deliveries_waiting_seconds",
+            "For how long the first delivery could have been sent and was not",
+            labels=(),
+        )
+        if counts:
+            waiting.add_metric([], counts.waiting_s)
+            for status, count in counts.by_status.items():
+                states.add_metric([status], count)
+        yield from (states, waiting)

@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from werkzeug.routing import Rule
 
 from api.answers import Operation, operation_of
+from api.bodies import FORM_TYPES
 from api.errors import PROBLEM_TYPE
 from api.views import ProblemView
 from shared.errors import (
@@ -118,15 +119,14 @@ def _parameters(rule: Rule, operation: Operation) -> list[Document]:
 
 
 def _request_body(operation: Operation) -> Document | None:
+    content: Document = {media: _media(media) for media in operation.lines}
     if operation.body:
-        content: Document = {"application/json": {"schema": _ref(operation.body)}}
-    elif operation.form:
+        content["application/json"] = {"schema": _ref(operation.body)}
+    if operation.form:
         fields = {name: {"type": "string"} for name in operation.form}
         schema = {"type": "object", "properties": fields, "required": ["text"]}
-        content = {"application/x-www-form-urlencoded": {"schema": schema}}
-    else:
-        return None
-    return {"required": True, "content": content}
+        content |= {media: {"schema": schema} for media in FORM_TYPES}
+    return {"required": True, "content": content} if content else None
 
 
 def _operation(rule: Rule, operation: Operation) -> Document:

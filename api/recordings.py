@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 from api.waiting import Places
 from shared.audio.tape import Tape
 from shared.errors import (
+    BadAudio,
     FarmError,
     InternalError,
     ObjectMissing,
@@ -162,13 +163,13 @@ class Recording:
         )
 
     def _wave(self, key: str, job: Job) -> "Wave | None":
-        """A segment's sound; None where the store has lost it, so that it is rendered again."""
+        """A segment's sound; None where the store lost or damaged it: it is rendered again."""
         from shared.audio.encode import decode_segment
 
         try:
             data = self._until_answered(lambda: b"".join(self._s.store.read(key)))
             return decode_segment(data)[0]
-        except ObjectMissing:
+        except (ObjectMissing, BadAudio):
             if job.finished:
                 raise
             return None

@@ -40,10 +40,12 @@ def frontend() -> Run:
 
 def frontend_without_symbols() -> Run:
     from worker.text.frontend import Frontend, Options
+    from worker.text.passages import Traits, alone
 
     ours = Frontend()
     ours.load(symbols=False)
-    return lambda text: list(ours.segments(text, Options(symbols=False)))
+    plain = Options(cast=alone(Traits(symbols=False)))
+    return lambda text: list(ours.segments(text, plain))
 
 
 def normaliser() -> Callable[[str], str]:

@@ -66,6 +66,16 @@ class DeliveryPage:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeliveryCounts:
+    """How the outbox stands: deliveries by state, and the longest time that one of them could
+    have been sent and was not. What waits for its receiver's or tenant's turn does not count.
+    """
+
+    by_status: dict[str, int]
+    waiting_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
     """When tries are made, and what bounds them.
 
@@ -190,9 +200,11 @@ class DeliveryStore:
             raise _not_found(delivery_id)
         return self.show(tenant, delivery_id)
 
-    def counts(self) -> dict[str, int]:
-        """Deliveries by state."""
-        return dict(zip(map(str, DeliveryStatus), self._scripts("delivery_counts"), strict=True))
+    def counts(self) -> DeliveryCounts:
+        """How the outbox stands now."""
+        *counted, waiting_ms = self._scripts("delivery_counts")
+        by_status = dict(zip(map(str, DeliveryStatus), counted, strict=True))
+        return DeliveryCounts(by_status=by_status, waiting_s=waiting_ms / 1000)
 
     def _finish(
         self, claim: Delivery, status: DeliveryStatus, delay_s: float, outcome: dict[str, Any]

@@ -38,7 +38,8 @@ FarmError
 └── InternalError                a fault of ours
 """
 
-from typing import Any, ClassVar
+from collections.abc import Iterable
+from typing import Any, ClassVar, Self
 
 
 class FarmError(Exception):
@@ -157,6 +158,13 @@ class UnknownEmotion(RequestError):
     code = "unknown_emotion"
     status = 422
     title = "The voice does not have this emotion"
+
+    @classmethod
+    def of(cls, voice: str, emotion: str, emotions: Iterable[str], advice: str = "") -> Self:
+        """That `voice` has not `emotion` but `emotions`; `advice` says what to do about it."""
+        known = [*emotions]
+        message = f"The voice {voice} has no emotion {emotion!r}; it has {', '.join(known)}"
+        return cls(message + (f": {advice}" if advice else ""), emotions=known)
 
 
 class ForbiddenAddress(RequestError):

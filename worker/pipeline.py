@@ -5,7 +5,7 @@ Pure: nothing here knows the queue, the store or the network; `worker/tasks.py` 
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from operator import attrgetter
@@ -14,7 +14,14 @@ from typing import Any
 
 from shared.audio.assembly import sound_of
 from shared.audio.encode import write_audio
-from shared.errors import EmptyAudio, FarmError, RequestError, SynthesisError, UnknownVoice
+from shared.errors import (
+    EmptyAudio,
+    FarmError,
+    RequestError,
+    SynthesisError,
+    UnknownEmotion,
+    UnknownVoice,
+)
 from shared.schemas import AudioResult, JobRequest, SegmentSpec, Voice
 from worker.audio import gate
 from worker.audio.edges import trimmed
@@ -22,6 +29,7 @@ from worker.audio.loudness import evened
 from worker.engine.base import Engine
 from worker.text.characters import count_spoken
 from worker.text.frontend import Frontend, Options
+from worker.text.passages import Traits
 from worker.text.symbols import Style
 from worker.timings import shifted, timing_rows
 from worker.types import Rendering, Segment, Substitution, TimingRows, Utterance, Wave
@@ -62,7 +70,8 @@ class Plan:
     def segments(self) -> Iterator[SegmentSpec]:
         """The specs in order; raises `EmptyAudio` where nothing in the text can be spoken.
 
-        Raises `InvalidRequest` for markup the farm does not read, with its place.
+        Raises `InvalidRequest` for markup the farm does not read, with its place; `UnknownVoice`
+        and `UnknownEmotion` for a voice in it that is not here or has not the job's emotion.
         """
         self._unspoken.clear()
         self._n_more = 0
@@ -72,7 +81,9 @@ class Plan:
             self._note(found)
             found.clear()
             n_segments += 1
-            yield _spec(self._request, segment)
+            spec = _spec(self._request, segment)
+            self._check(spec)
+            yield spec
         self._note(found)
         if not n_segments:
             raise EmptyAudio(
@@ -85,6 +96,12 @@ class Plan:
         Past `MAX_SUBSTITUTIONS` one last row stands for all the rest.
         """
         return [asdict(unspoken) for unspoken in self._unspoken]
+
+    def _check(self, spec: SegmentSpec) -> None:
+        emotions = self._reading.cast(spec.voice).emotions
+        if emotions is not None and spec.emotion not in emotions:
+            advice = "put its text in an <emotion> of these"
+            raise UnknownEmotion.of(spec.voice, spec.emotion, sorted(emotions), advice)
 
     def _note(self, found: Iterable[Substitution]) -> None:
         for unspoken in found:
@@ -102,18 +119,25 @@ class Plan:
 
 
 def plan(
-    request: JobRequest, text: str, *, frontend: Frontend, voice: Voice, symbols: bool
+    request: JobRequest, text: str, *, frontend: Frontend, traits: Callable[[str], Traits]
 ) -> Plan:
-    """How a job's text is cut into segments for `voice`, with the model's `symbols` or without."""
+    """How a job's text is cut into segments, each read as the `traits` of its voice's name say."""
     reading = Options(
         markup=request.text_type,
-        language=voice.language.partition("-")[0],
-        symbols=symbols,
+        cast=lambda name: traits(name or request.voice),
         style=Style(emotion=request.emotion),
-        emotions=frozenset(voice.emotions),
         captions=request.captions,
     )
     return Plan(request, text, frontend, reading)
+
+
+def traits_of(voice: Voice, *, symbols: bool) -> Traits:
+    """How text is read for `voice`, whose engine takes `symbols` or text."""
+    return Traits(
+        language=voice.language.partition("-")[0],
+        symbols=symbols,
+        emotions=frozenset(voice.emotions),
+    )
 
 
 def utterance(spec: SegmentSpec) -> Utterance:

@@ -21,6 +21,7 @@ from shared.audio.wave import TimingRows
 from shared.bells import Bells
 from shared.captions import CAPTION_TYPES
 from shared.errors import (
+    BadAudio,
     EngineUnavailable,
     FarmError,
     InternalError,
@@ -52,6 +53,7 @@ from worker.metrics import WorkerMetrics
 from worker.pulse import Pulse
 from worker.reading import read_ahead
 from worker.scratch import scratch
+from worker.text.passages import Traits
 from worker.types import Wave
 from worker.voices import Voices
 
@@ -183,12 +185,10 @@ class Bench:
             claim.request,
             claim.text,
             frontend=self._t.voices.frontend,
-            voice=self._t.voices.voice(voice),
-            symbols=self._t.voices.engine(voice).takes_symbols,
+            traits=self._traits,
         )
         total, chunk = 0, list[SegmentSpec]()
         for spec in planned.segments():
-            self._t.voices.voice(spec.voice)  # refuses what this worker could not speak
             chunk.append(spec)
             total += 1
             if len(chunk) >= (PLAN_CHUNK if total > FIRST_CHUNK else FIRST_CHUNK):
@@ -211,6 +211,10 @@ class Bench:
         )
         if done is Finish.ACCEPTED and total > 1:
             self._call_help(voice)
+
+    def _traits(self, voice: str) -> Traits:
+        voices = self._t.voices
+        return pipeline.traits_of(voices.voice(voice), symbols=voices.engine(voice).takes_symbols)
 
     def _store_plan(self, claim: Claim, chunk: Sequence[SegmentSpec]) -> bool:
         if self._t.heartbeat.lost(claim):
@@ -372,12 +376,12 @@ class Bench:
         return decode_segment(data)
 
     def _present(self, claim: Claim, index: int, key: str, read: Callable[[], Stored]) -> Stored:
-        """What was read; when its object is gone, the segment is rendered again."""
+        """What was read; when its object is gone or damaged, the segment is rendered again."""
         try:
             return read()
-        except ObjectMissing as error:
+        except (ObjectMissing, BadAudio) as error:
             missing = [(index, key), *self._missing(claim, index + 1)]
-            log.warning("gone from the store, rendering again: %d segments", len(missing))
+            log.warning("gone or damaged in the store, rendering again: %d segments", len(missing))
             self._report(claim, lambda: self._t.work.remake(claim, missing))
             raise HandedBack("segments are to be rendered again") from error
 

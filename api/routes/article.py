@@ -55,6 +55,7 @@ def _form_values(form: dict[str, str]) -> dict[str, object]:
         tag="article",
         scope=Scope.SUBMIT,
         form=(*FIELDS, *NUMBERS),
+        body=JobBody,
         answers={200: "audio/wav", **FAILED},
     )
 )

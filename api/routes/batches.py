@@ -4,8 +4,9 @@ import time
 
 from flask import Blueprint, Response, jsonify, request
 
-from api.answers import POLL_S, Operation, current_farm, documented
+from api.answers import IDEMPOTENCY, POLL_S, Operation, current_farm, documented
 from api.archive import archive
+from api.batch_bodies import LINE_TYPES
 from api.batch_requests import BatchBody
 from api.batch_submission import submit_batch
 from api.guards import current_caller, current_tenant
@@ -53,14 +54,9 @@ def batch_answer(batch: Batch, status: int = 200, errors: object = None) -> Resp
         tag="batches",
         scope=Scope.SUBMIT,
         body=BatchBody,
+        lines=(*sorted(LINE_TYPES),),
         answers={202: BatchView, 200: BatchView},
-        parameters={
-            "header:Idempotency-Key": {
-                "type": "string",
-                "maxLength": 255,
-                "description": "The same key and inputs again answer the same batch",
-            }
-        },
+        parameters=IDEMPOTENCY,
         errors=(
             InvalidRequest,
             ForbiddenAddress,

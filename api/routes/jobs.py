@@ -2,7 +2,7 @@
 
 from flask import Blueprint, Response, jsonify, request
 
-from api.answers import Operation, current_farm, documented, job_answer
+from api.answers import IDEMPOTENCY, Operation, current_farm, documented, job_answer
 from api.bodies import read_json
 from api.guards import current_caller, current_tenant
 from api.queries import LIMIT_SCHEMA, check_known, read_page, read_prefer, read_wait
@@ -42,11 +42,7 @@ WAIT = {"type": "number", "minimum": 0, "description": "Seconds to wait for the 
         body=JobBody,
         answers={202: JobView, 200: JobView},
         parameters={
-            "header:Idempotency-Key": {
-                "type": "string",
-                "maxLength": 255,
-                "description": "The same key and body again answers the same job",
-            },
+            **IDEMPOTENCY,
             "header:Prefer": {"type": "string", "description": "wait=N: answer when done"},
         },
         errors=(

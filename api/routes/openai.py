@@ -6,7 +6,7 @@ from typing import cast
 
 from flask import Blueprint, Response, jsonify, request
 
-from api.answers import Operation, current_farm, documented
+from api.answers import IDEMPOTENCY, Operation, current_farm, documented
 from api.bodies import read_json
 from api.dialects.openai import (
     SpeechBody,
@@ -62,6 +62,7 @@ def _why_cut(farm: Farm, job: Job) -> FarmError:
         tag="openai",
         scope=Scope.SUBMIT,
         body=SpeechBody,
+        parameters=IDEMPOTENCY,
         answers={200: ("audio/*", "text/event-stream"), **FAILED, **REFUSED},
     )
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from api.answers import Operation, current_farm, documented
+from api.answers import IDEMPOTENCY, Operation, Parameters, current_farm, documented
 from api.bodies import read_json
 from api.dialects.replicate import (
     PredictionBody,
@@ -50,7 +50,8 @@ from shared.tenants import Scope
 
 replicate = Blueprint("replicate", __name__)
 
-CREATE_HEADERS: dict[str, dict[str, object]] = {
+CREATE_HEADERS: Parameters = {
+    **IDEMPOTENCY,
     "header:Prefer": {"type": "string", "description": "wait or wait=N: answer when done"},
     "header:Cancel-After": {"type": "string", "description": "A deadline, such as 90, 30s, 1m30s"},
 }

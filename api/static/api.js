@@ -107,6 +107,10 @@ export const here = (link) => {
   return pathname.slice(pathname.indexOf("/v1/") + 1) + search;
 };
 
+// Whether the same call may go well in a while.
+export const passes = (error) => error instanceof TypeError || error.code === "unreachable"
+  || error.status === 429 || error.status >= 500;
+
 // EventSource can not send a key, so the events are read from a plain answer.
 async function* events(path, seen, signal) {
   const response = await call(path, { signal, headers: seen ? { "Last-Event-ID": seen } : {} });
@@ -145,9 +149,7 @@ export async function* changes(id, signal) {
       }
     } catch (error) {
       if (signal.aborted) return;
-      const passing = error instanceof TypeError || error.code === "unreachable"
-        || error.status === 429 || error.status >= 500;
-      if (!passing) throw error;
+      if (!passes(error)) throw error;
       pause_ms = Math.max(pause_ms, (error.retryAfter_s || 0) * 1000);
     }
     await new Promise((resolve) => setTimeout(resolve, pause_ms));

@@ -1,6 +1,6 @@
 // The page at /: text in, a job, and what comes of it.
 
-import { call, changes, Fault, here, jobPath, read, send, startKeys } from "./api.js";
+import { call, changes, Fault, here, jobPath, passes, read, send, startKeys } from "./api.js";
 import { content, drawEditor, offerEmotions, plain, startEditor } from "./editor.js";
 import * as history from "./history.js";
 import { clockTime, duration, named, t } from "./i18n.js";
@@ -69,10 +69,32 @@ function asked() {
   return fields;
 }
 
+// Asked again until a voice is ready: a page may be open before its farm is.
 async function loadVoices() {
-  voices = (await read("v1/voices")).voices;
-  drawVoices();
-  if (!voices.length) showFault($("form-fault"), new Fault("no_voice_ready"));
+  let told = false;
+  for (;;) {
+    const fault = await readVoices();
+    if (fault && !told) showFault($("form-fault"), fault);
+    if (told && !fault) clearFault($("form-fault"));
+    told = Boolean(fault);
+    if (fault && fault.code !== "no_voice_ready" && !passes(fault)) return;
+    if (voices.some((one) => one.ready_workers)) return;
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
+  }
+}
+
+// What keeps the voices from being known, if anything does.
+async function readVoices() {
+  let found;
+  try {
+    found = (await read("v1/voices")).voices;
+  } catch (fault) {
+    return fault;
+  }
+  const same = JSON.stringify(found) === JSON.stringify(voices);
+  voices = found;
+  if (!same) drawVoices(); // an open list would be closed
+  return voices.length ? null : new Fault("no_voice_ready");
 }
 
 // Where a sentence is heard by the voice as it is set; the farm keeps it, so the second time costs nothing.
@@ -364,4 +386,5 @@ $("cancel").addEventListener("click", () => cancelJob(job.id));
 $("retry").addEventListener("click", () => retryJob(job.id));
 $("subtitles").addEventListener("click", subtitles);
 $("download").addEventListener("click", download);
-loadVoices().then(poll, (fault) => showFault($("form-fault"), fault));
+loadVoices();
+poll();

@@ -1,5 +1,7 @@
 """The page at / where something is in the way: a limit, a link past its time, closed storage."""
 
+from collections.abc import Callable
+
 import pytest
 from playwright.sync_api import Route
 
@@ -127,6 +129,30 @@ def test_the_focus_stays_in_the_list_when_an_entry_goes(farm: Farm, make_view: M
         view.page.keyboard.press("Enter")
         view.until(f"document.querySelectorAll('#history li').length === {left}")
         view.until("document.activeElement.closest('.history') !== null")
+
+
+def away(route: Route) -> None:
+    route.abort()
+
+
+def without_voices(route: Route) -> None:
+    route.fulfill(json={"voices": []})
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"), [(away, "can not be reached"), (without_voices, "No voice is ready")]
+)
+def test_a_page_that_is_open_before_its_farm_needs_no_reload(
+    farm: Farm, make_view: MakeView, answer: Callable[[Route], None], told: str
+) -> None:
+    view = make_view(farm)
+    view.page.route("**/v1/voices", answer, times=1)
+    view.open()
+    view.page.wait_for_selector(f"#form-fault:has-text('{told}')")
+    view.choose_voice("espeak-zh")
+    assert not view.page.is_visible("#form-fault")
+    view.speak("你好。")
+    view.wait_for_state("succeeded")
 
 
 def test_a_job_whose_answer_was_lost_is_not_made_twice(farm: Farm, make_view: MakeView) -> None:

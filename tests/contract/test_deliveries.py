@@ -1,5 +1,6 @@
 """The webhook outbox on a real Redis: every transition, and what happens around them."""
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -205,7 +206,7 @@ def test_a_slow_receiver_holds_up_nobody_else(scripts: Scripts, post: Post) -> N
     first, second, third = claimed(store), claimed(store), claimed(store)
     assert [first.id, second.id, third.id] == [*slow[:2], other]
     assert store.claim() is None
-    assert store.counts() == {"due": 3, "sending": 3, "delivered": 0, "dead": 0}
+    assert store.counts().by_status == {"due": 3, "sending": 3, "delivered": 0, "dead": 0}
     store.delivered(first, status_code=200, duration_ms=1)
     assert claimed(store).id == slow[2]
     assert store.claim() is None
@@ -213,6 +214,23 @@ def test_a_slow_receiver_holds_up_nobody_else(scripts: Scripts, post: Post) -> N
     store.sweep()
     assert {claimed(store).id} <= {slow[1], slow[3]}
     assert store.claim() is None
+
+
+def test_only_what_could_be_sent_waits_for_a_courier(scripts: Scripts, post: Post) -> None:
+    store = store_with(scripts, host_limit=1, delays_s=(0, 60))
+    assert store.counts().waiting_s == 0
+    post("first")
+    post("crowded")
+    time.sleep(0.05)
+    assert 0.05 <= store.counts().waiting_s < 5
+    first = claimed(store)
+    assert store.claim() is None  # the other waits for its receiver's turn
+    assert store.counts().waiting_s == 0
+    store.failed(first, status_code=500, duration_ms=1)
+    second = claimed(store)
+    store.failed(second, status_code=500, duration_ms=1)
+    assert store.counts().by_status["due"] == 2  # both for their next try, in a minute
+    assert store.counts().waiting_s == 0
 
 
 def test_a_tenant_with_many_slow_receivers_holds_up_no_other(scripts: Scripts, post: Post) -> None:
@@ -223,7 +241,7 @@ def test_a_tenant_with_many_slow_receivers_holds_up_no_other(scripts: Scripts, p
     assert [claimed(store).tenant for _ in range(3)] == ["many"] * 3
     assert claimed(store).id == other
     assert store.claim() is None
-    assert store.counts()["due"] == 37
+    assert store.counts().by_status["due"] == 37
 
 
 def test_a_place_left_free_goes_to_the_next_at_the_gate(scripts: Scripts, post: Post) -> None:
@@ -255,7 +273,7 @@ def test_everything_to_one_receiver_gets_there_in_turn(scripts: Scripts, post: P
         following = store.claim()
         under_way += [following] if following else []
     assert done == names
-    assert store.counts() == {"due": 0, "sending": 0, "delivered": 30, "dead": 0}
+    assert store.counts().by_status == {"due": 0, "sending": 0, "delivered": 30, "dead": 0}
 
 
 def test_a_crowd_nobody_admits_is_let_in_by_the_sweep(scripts: Scripts, post: Post) -> None:
@@ -293,7 +311,7 @@ def test_a_replay_is_due_now_under_the_same_id_with_every_try(
     assert store.replay("t", name).status is DeliveryStatus.DUE
     assert store.replay("t", name).finished_ms is None
     assert scripts.client.ttl(scripts.key("delivery", name)) == -1
-    assert store.counts()[ending] == 0
+    assert store.counts().by_status[ending] == 0
     claim = claimed(store)
     assert (claim.id, claim.attempts, claim.round_attempts) == (name, 2, 1)
     store.failed(claim, status_code=500, duration_ms=1)

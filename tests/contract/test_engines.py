@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from shared.errors import EngineUnavailable
+from shared.errors import EngineUnavailable, UnknownEmotion
 from shared.settings import Settings
 from worker.audio import gate
 from worker.engine.base import Engine
@@ -114,6 +114,12 @@ def test_every_timed_unit_has_sound(offered: Offered) -> None:
                 round(unit.start_s * wave.rate_hz) : round(unit.end_s * wave.rate_hz)
             ]
             assert np.abs(part).max() > 0.02, text[unit.start : unit.end]
+
+
+def test_an_emotion_it_lacks_is_refused_with_those_it_has(offered: Offered) -> None:
+    with pytest.raises(UnknownEmotion, match="no emotion 'bored'") as caught:
+        offered.samples(offered.texts[0], emotion="bored")
+    assert caught.value.details == {"emotions": [*offered.voice.emotions]}
 
 
 def test_an_unknown_voice_is_refused_with_the_known_ones(offered: Offered) -> None:

@@ -85,6 +85,26 @@ def test_segments_gone_from_the_store_are_rendered_again_at_once(
     assert again == [2] * 7  # six segments and the assembly
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_segments_that_the_store_damaged_are_rendered_again(worker: Worker, cache: bool) -> None:
+    worker.farm.submit("a", book(20), cache=False)
+    worker.drain()
+    worker.farm.submit("b", book(20), cache=cache)
+    batch = render_all_but_the_assembly(worker, "b")
+    damaged = worker.objects("segments/" if cache else "jobs/b/segments/")[3:6]
+    for key in damaged:
+        worker.store.put(key, b"fLaC, and then nothing of it", "audio/flac")
+    worker.bench._fresh.clear()
+    worker.bench._perform("fake", batch)
+    assert worker.farm.jobs.job("default", "b").segments_done == 19
+    worker.drain()
+    assert worker.audio_of("b") == worker.audio_of("a")
+    worker.farm.submit("c", book(20), cache=cache)  # which has nothing damaged of the cache
+    worker.bench._fresh.clear()
+    worker.drain()
+    assert worker.audio_of("c") == worker.audio_of("a")
+
+
 def test_a_store_that_stays_down_costs_no_attempt(worker: Worker) -> None:
     worker.farm.submit("a", book(20))
     folder = worker.settings.storage_dir / "objects"

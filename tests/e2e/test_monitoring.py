@@ -165,6 +165,7 @@ def test_what_prometheus_says_is_what_the_farm_did(watched: tuple[Farm, Promethe
     assert server.value('sum(ttsfarm_jobs_submitted_total{outcome="created"})') == 6
     assert server.value('ttsfarm_failures_total{code="bad_audio"}') >= 2
     assert server.value('ttsfarm:deliveries{status="delivered"}') == 2
+    assert server.value("ttsfarm:deliveries_waiting_seconds") == 0
     assert server.value('ttsfarm:workers{ready="true"}') == 1
     assert server.value("ttsfarm:lane_workers") == 1
     assert 0 < server.value("ttsfarm:state_store_memory:ratio") < 1

@@ -44,9 +44,8 @@ class CalmRun:
 
     def _speak(self, order: Order) -> Calm:
         request = order.request()
-        plan = pipeline.plan(
-            request, order.text, frontend=self._frontend, voice=self._voice, symbols=False
-        )
+        traits = pipeline.traits_of(self._voice, symbols=False)
+        plan = pipeline.plan(request, order.text, frontend=self._frontend, traits=lambda _: traits)
         specs = list(plan.segments())
         with ExitStack() as stack:
             folder = Path(stack.enter_context(TemporaryDirectory()))

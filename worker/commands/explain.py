@@ -13,6 +13,7 @@ import click
 from shared.errors import InvalidMarkup
 from worker.text.frontend import Frontend, Options
 from worker.text.parts import Part
+from worker.text.passages import Traits, alone
 from worker.text.ssml import looks_like_ssml
 
 
@@ -41,7 +42,7 @@ def explain(text: str | None, jsonl: bool, ssml: bool, language: str) -> None:
 
 def _options(text: str, ssml: bool, language: str) -> Options:
     markup = ssml or looks_like_ssml(text)
-    return Options(markup="ssml" if markup else "text", language=language)
+    return Options(markup="ssml" if markup else "text", cast=alone(Traits(language=language)))
 
 
 def _json_line(frontend: Frontend, text: str, ssml: bool, language: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from shared.errors import EngineUnavailable, TextRefused
+from shared.errors import EngineUnavailable, TextRefused, UnknownEmotion
 from shared.schemas import Voice
 from worker.engine.espeak_library import RATE_LIMITS_WPM, Manner, Word, library
 from worker.types import Rendering, Timing, Utterance, Wave
@@ -92,9 +92,12 @@ class EspeakEngine:
         """One rendering each at 22,050 Hz, timed by characters.
 
         Raises `TextRefused` for text in which espeak finds nothing to say, `SynthesisError`
-        when it fails.
+        when it fails, `UnknownEmotion`.
         """
         file = _speaker(voice).file
+        for utterance in utterances:
+            if utterance.emotion not in EMOTIONS:
+                raise UnknownEmotion.of(voice, utterance.emotion, EMOTIONS)
         return [_render(file, utterance) for utterance in utterances]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from shared.errors import EngineUnavailable, SynthesisError, TextRefused
+from shared.errors import EngineUnavailable, SynthesisError, TextRefused, UnknownEmotion
 from shared.schemas import Voice
 from worker.types import Rendering, Samples, Timing, Utterance, Wave
 
@@ -78,7 +78,13 @@ class FakeEngine:
             self._sleep(self._load_s)
 
     def render(self, voice: str, utterances: Sequence[Utterance]) -> list[Rendering]:
-        """One wave each at 16 kHz, timed by characters; faults where the text directs so."""
+        """One wave each at 16 kHz, timed by characters; faults where the text directs so.
+
+        Raises `UnknownEmotion`.
+        """
+        for utterance in utterances:
+            if utterance.emotion not in EMOTIONS:
+                raise UnknownEmotion.of(voice, utterance.emotion, EMOTIONS)
         return [self._render(voice, utterance) for utterance in utterances]
 
     def _render(self, voice: str, utterance: Utterance) -> Rendering:

@@ -112,9 +112,7 @@ class ModelscopeEngine:
 
     def _speak(self, voice: str, utterance: Utterance) -> Rendering:
         if utterance.emotion != "neutral":
-            raise UnknownEmotion(
-                "Voices of the engine modelscope have no emotions", emotions=["neutral"]
-            )
+            raise UnknownEmotion.of(voice, utterance.emotion, ["neutral"])
         if utterance.speed != 1 or utterance.pitch != 0:
             raise InvalidRequest("Voices of the engine modelscope have fixed speed and pitch")
         assert self._pipeline is not None  # noqa: S101  # render loads first

@@ -7,34 +7,32 @@ use, once for the process that holds the `Frontend`.
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from shared.errors import TextTooLong
 from worker.text import ssml
 from worker.text.clean import clean
 from worker.text.parts import Part, merged, placed
-from worker.text.passages import Passage
+from worker.text.passages import Cast, Passage, Traits, alone
 from worker.text.speaker import Draft, Speaker
 from worker.text.split import blocks, sentences
 from worker.text.symbols import Style
 from worker.types import Segment, Substitution
+
+MANDARIN: Final = alone(Traits())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How to read a job's text.
 
-    `symbols` False leaves them out, for engines that take text. `language` other than `zh` keeps
-    the text as written, only cleaned and split. `emotions` are the voice's; an SSML emotion
-    outside them is refused, None allows all the model knows. `max_chars` refuses longer texts.
-    `captions` adds to each segment what a caption shows of it.
+    `cast` has the traits of the job's voice, and of those that SSML may name. `max_chars` refuses
+    longer texts. `captions` adds to each segment what a caption shows of it.
     """
 
     markup: Literal["text", "ssml"] = "text"
-    language: str = "zh"
-    symbols: bool = True
+    cast: Cast = MANDARIN
     style: Style = field(default_factory=Style)
-    emotions: frozenset[str] | None = None
     lenient: bool = False
     max_chars: int | None = None
     captions: bool = False
@@ -70,7 +68,8 @@ class Frontend:
 
         Their spans follow one another and cover the text. What could not be spoken as written is
         added to `substitutions`. Text of which nothing can be spoken gives no segment. Raises
-        `TextTooLong`, and for SSML `ssml.InvalidMarkup`, which names line and column.
+        `TextTooLong`, and for SSML `ssml.InvalidMarkup`, which names line and column, and what
+        `cast` raises.
         """
         index = 0
         for part in self.parts(text, options):
@@ -89,10 +88,7 @@ class Frontend:
         chunks = [text] if isinstance(text, str) else text
         if chosen.markup == "ssml":
             passages: Iterable[tuple[str, int, Passage]] = ssml.passages(
-                "".join(chunks),
-                emotions=chosen.emotions,
-                lenient=chosen.lenient,
-                chinese=chosen.language == "zh",
+                "".join(chunks), cast=chosen.cast, lenient=chosen.lenient
             )
         else:
             passages = _plain(chunks, chosen.max_chars)
@@ -107,10 +103,9 @@ class Frontend:
 
 
 def _drafts(speaker: Speaker, passage: Passage, options: Options) -> Iterator[Draft]:
+    traits = options.cast(passage.voicing.voice)
     for sentence in sentences(passage.cleaned.text):
-        yield from speaker.drafts(
-            passage, sentence, options.style, symbols=options.symbols, language=options.language
-        )
+        yield from speaker.drafts(passage, sentence, options.style, traits)
 
 
 def _plain(chunks: Iterable[str], max_chars: int | None) -> Iterator[tuple[str, int, Passage]]:

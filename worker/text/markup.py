@@ -8,7 +8,14 @@ from typing import Final
 from shared.errors import InvalidMarkup
 from worker.text import say_as, tables
 from worker.text.clean import Cleaned, Removal, clean
-from worker.text.passages import LONGEST_SILENCE_MS, PLACEHOLDERS, Fixed, Passage, Voicing
+from worker.text.passages import (
+    LONGEST_SILENCE_MS,
+    PLACEHOLDERS,
+    Cast,
+    Fixed,
+    Passage,
+    Voicing,
+)
 from worker.text.prosody_values import BadValueError, aliyun, prosody
 from worker.text.spelled import cmu, pinyin
 from worker.text.symbols import inventory
@@ -77,17 +84,11 @@ class _Draft:
 
 
 class Builder:
-    """Collects a document; `finish` gives its passages.
+    """Collects a document; `finish` gives its passages."""
 
-    Where it is not `chinese`, what elements say is kept as written, as all other text is.
-    """
-
-    def __init__(
-        self, source: str, *, emotions: frozenset[str] | None, lenient: bool, chinese: bool = True
-    ) -> None:
+    def __init__(self, source: str, *, cast: Cast, lenient: bool) -> None:
         self._source = source
-        self._chinese = chinese
-        self._emotions = inventory("emotions") - {"none"} if emotions is None else emotions
+        self._cast = cast
         self._lenient = lenient
         self._open: list[_Open] = []
         self._done: list[tuple[_Draft, int | None]] = []
@@ -100,7 +101,21 @@ class Builder:
 
     def spoken(self, kind: str, text: str) -> str:
         """What is said for an element's text as `kind`; `text` is a kind, too."""
-        return say_as.spoken(kind, text) if self._chinese else clean(text).text.strip()
+        return say_as.spoken(kind, text) if self.chinese else clean(text).text.strip()
+
+    @property
+    def chinese(self) -> bool:
+        """Whether the voice at hand is; otherwise what elements say is kept as written."""
+        return self._cast(self._draft.voicing.voice).language == "zh"
+
+    def check_emotion(self, emotion: str, voice: str | None, place: int) -> None:
+        """Raises `InvalidMarkup` where `voice` has no such emotion."""
+        emotions = self._cast(voice).emotions
+        if emotions is None:
+            emotions = inventory("emotions") - {"none"}
+        if emotion not in emotions:
+            shown, known = emotion[:_SHOWN_CHARS], ", ".join(sorted(emotions))
+            raise self.error("unsupported_emotion", f"{shown} is none of {known}", place)
 
     def error(self, code: str, message: str, place: int) -> InvalidMarkup:
         """The error at a character of the source, with its line and column from 1."""
@@ -191,7 +206,7 @@ class Builder:
     def _report_lost(self, element: _Open, place: int) -> None:
         """What of an element's text or alias can not be said is reported for the whole element."""
         said = element.attributes.get("alias", element.text)
-        reason = say_as.lost(said) if self._chinese else ""
+        reason = say_as.lost(said) if self.chinese else ""
         if reason and element.name != "phoneme":
             removal = Removal(start=element.start, end=place, reason=reason)
             self._draft.cleaned.append(Cleaned(text="", offsets=(place,), removals=(removal,)))
@@ -219,7 +234,7 @@ class Builder:
         if duration_ms < _SEGMENT_BREAK_MS and not self._draft.empty:
             if duration_ms:
                 mark = "，" if duration_ms >= _COMMA_BREAK_MS else "、"
-                mark = mark if self._chinese else ", "
+                mark = mark if self.chinese else ", "
                 self._place_fixed(Fixed(spoken=mark), place)
             return
         self._split(place, self._draft.voicing)
@@ -286,6 +301,8 @@ def _speak(builder: Builder, attributes: dict[str, str], outer: Voicing, place: 
 def _voice(builder: Builder, attributes: dict[str, str], outer: Voicing, place: int) -> Voicing:
     if not attributes.get("name"):
         raise builder.error("bad_attribute", "<voice> needs a name", place)
+    if outer.emotion:
+        builder.check_emotion(outer.emotion, attributes["name"], place)
     return replace(outer, voice=attributes["name"])
 
 
@@ -293,11 +310,7 @@ def _emotion(builder: Builder, attributes: dict[str, str], outer: Voicing, place
     category = attributes.get("category")
     if not category:
         raise builder.error("bad_attribute", "<emotion> needs a category", place)
-    if category not in builder._emotions:
-        known = ", ".join(sorted(builder._emotions))
-        raise builder.error(
-            "unsupported_emotion", f"{category[:_SHOWN_CHARS]} is none of {known}", place
-        )
+    builder.check_emotion(category, outer.voice, place)
     written = attributes.get("intensity", "1.0")
     if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,6})?", written) or not 0.01 <= float(written) <= 2:
         raise builder.error("bad_attribute", "intensity is a number from 0.01 to 2.0", place)
@@ -369,7 +382,7 @@ def _say_as(builder: Builder, element: _Open) -> Fixed:
         known = ", ".join(tables.words("say_as.tsv", "kinds"))
         raise builder.error("bad_attribute", f"interpret-as is one of {known}", element.start)
     text = clean(element.text).text
-    readings = say_as.readings(kind, text) if builder._chinese else None
+    readings = say_as.readings(kind, text) if builder.chinese else None
     return Fixed(spoken=builder.spoken(kind, text), readings=readings)
 
 

@@ -5,7 +5,7 @@ into the source are kept for every character through all of it.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -32,6 +32,29 @@ class Fixed:
     readings: tuple[str, ...] | None = None
     syllables: tuple[Syllable, ...] | None = None
     whole: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traits:
+    """What of a voice decides how its text is read.
+
+    `symbols` False leaves them out, for engines that take text. `language` other than `zh` keeps
+    the text as written, only cleaned and split. An emotion that is not among `emotions` is
+    refused; None allows all the model knows.
+    """
+
+    language: str = "zh"
+    symbols: bool = True
+    emotions: frozenset[str] | None = None
+
+
+# The traits of a voice by the name markup has for it; of the job's own voice for None.
+Cast = Callable[[str | None], Traits]
+
+
+def alone(traits: Traits) -> Cast:
+    """The cast of which every voice has the same `traits`."""
+    return lambda _: traits
 
 
 @dataclass(frozen=True, kw_only=True)

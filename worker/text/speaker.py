@@ -13,7 +13,7 @@ from worker.text.characters import is_hanzi
 from worker.text.english import EnglishReader
 from worker.text.g2p import Reader
 from worker.text.normalise import Normaliser, Piece
-from worker.text.passages import NUMERALS, Fixed, Passage, Spoken, speak
+from worker.text.passages import NUMERALS, Fixed, Passage, Spoken, Traits, speak
 from worker.text.sandhi import Sandhi
 from worker.text.split import End, Sentence
 from worker.text.syllables import Syllable, SyllableTable
@@ -101,11 +101,12 @@ class Speaker:
         _ = self._reader, self._sandhi
 
     def drafts(
-        self, passage: Passage, sentence: Sentence, style: Style, *, symbols: bool, language: str
+        self, passage: Passage, sentence: Sentence, style: Style, traits: Traits
     ) -> Iterator[Draft]:
         """The segments of one sentence, at least one; a sentence too long gives several."""
         text = passage.cleaned.text[sentence.start : sentence.end]
-        pieces = self._pieces(text, language, passage.fixed)
+        chinese = traits.language == "zh"
+        pieces = self._pieces(text, passage.fixed, chinese=chinese)
         spoken = speak(pieces, text, passage.fixed)
         words = self._words(spoken)
         if passage.voicing.emotion:
@@ -116,7 +117,7 @@ class Speaker:
             )
         unread = _unread(pieces, passage.fixed, text)
         start = 0
-        for chunk in self._chunks(words, spoken, sentence, chinese=language == "zh"):
+        for chunk in self._chunks(words, spoken, sentence, chinese=chinese):
             mine = tuple(
                 Unread(start=u.start + sentence.start, end=u.end + sentence.start, reason=u.reason)
                 for u in unread
@@ -128,12 +129,12 @@ class Speaker:
                 sentence,
                 start,
                 mine,
-                style if symbols and language == "zh" else None,
+                style if traits.symbols and chinese else None,
             )
             start = chunk.end
 
-    def _pieces(self, text: str, language: str, fixed: Mapping[str, Fixed]) -> list[Piece]:
-        if language == "zh":
+    def _pieces(self, text: str, fixed: Mapping[str, Fixed], *, chinese: bool) -> list[Piece]:
+        if chinese:
             return self._normaliser.pieces(text)
         marks = [at for at, char in enumerate(text) if char in fixed] if fixed else []
         cuts = sorted({0, len(text), *marks, *(at + 1 for at in marks)})

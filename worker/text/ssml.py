@@ -11,7 +11,7 @@ from xml.parsers import expat
 
 from shared.errors import InvalidMarkup
 from worker.text.markup import Builder
-from worker.text.passages import Passage
+from worker.text.passages import Cast, Passage
 
 MAX_BYTES: Final = 64 * 1024
 MAX_TAGS: Final = 4_000
@@ -34,17 +34,16 @@ def looks_like_ssml(text: str) -> bool:
 def passages(
     source: str,
     *,
-    emotions: frozenset[str] | None = None,
+    cast: Cast,
     lenient: bool = False,
-    chinese: bool = True,
 ) -> list[tuple[str, int, Passage]]:
     """The passages of an SSML document with the source each covers and where that begins.
 
     Several `speak` elements and plain text between them are allowed. `lenient` strips unknown
-    tags and keeps their text. What is not `chinese` stays as written. Raises `InvalidMarkup`.
+    tags and keeps their text. Raises `InvalidMarkup`, and what `cast` raises for a voice.
     """
     _check_size(source)
-    builder = Builder(source, emotions=emotions, lenient=lenient, chinese=chinese)
+    builder = Builder(source, cast=cast, lenient=lenient)
     _Parser(source, builder).run()
     return builder.finish()
 

@@ -109,6 +109,7 @@ def test_metrics_count_requests_by_template_and_read_the_lanes(api: Any) -> None
     assert values[("ttsfarm_lane_depth", *depth)] == 1
     assert values[("ttsfarm_workers", ("ready", "true"))] == 1
     assert values[("ttsfarm_deliveries", ("status", "due"))] == 0
+    assert values[("ttsfarm_deliveries_waiting_seconds",)] == 0
     assert values[("ttsfarm_state_store_up",)] == 1
 
 

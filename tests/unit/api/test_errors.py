@@ -118,6 +118,34 @@ def test_the_document_names_both_forms_of_speech_and_every_filter(client: FlaskC
     assert "batch" in {one["name"] for one in paths["/v1/jobs"]["get"]["parameters"]}
 
 
+@pytest.mark.parametrize(
+    ("path", "types"),
+    [
+        ("/v1/jobs", ("application/json",)),
+        ("/v1/batches", ("application/json", "application/jsonl", "application/x-ndjson")),
+        (
+            "/synthesize",
+            ("application/json", "application/x-www-form-urlencoded", "multipart/form-data"),
+        ),
+    ],
+)
+def test_the_document_names_every_form_a_body_may_have(
+    client: FlaskClient, path: str, types: tuple[str, ...]
+) -> None:
+    told = client.get("/openapi.json").json["paths"][path]["post"]["requestBody"]["content"]
+    assert set(types) <= set(told)
+    for media in told:
+        answer = client.post(path, data=b"text=%FF", content_type=media)
+        assert answer.status_code != 415, media
+    assert client.post(path, data=b"x", content_type="text/csv").status_code == 415
+
+
+def test_the_document_names_the_key_of_every_call_that_takes_one(client: FlaskClient) -> None:
+    paths = client.get("/openapi.json").json["paths"]
+    for path in ("/v1/jobs", "/v1/batches", "/v1/audio/speech", "/v1/predictions"):
+        assert "Idempotency-Key" in {one["name"] for one in paths[path]["post"]["parameters"]}
+
+
 def test_the_document_holds_the_bodys_limits(client: FlaskClient) -> None:
     schemas = client.get("/openapi.json").json["components"]["schemas"]
     body = schemas["JobBody"]["properties"]

@@ -1,6 +1,7 @@
 """Which of the source's characters are spoken as which, and by which syllables of the symbols."""
 
 import xml.etree.ElementTree as ElementTree
+from typing import Literal
 from xml.sax.saxutils import escape
 
 import pytest
@@ -9,20 +10,24 @@ from hypothesis import strategies as st
 
 from shared.alignment import unpacked
 from worker.text.frontend import Frontend, Options
+from worker.text.passages import Traits, alone
+from worker.text.ssml import looks_like_ssml
 from worker.types import Segment
 
 FRONTEND = Frontend()
+MANDARIN = Traits()
 
 
-def segments(text: str, **options: object) -> list[Segment]:
-    chosen = Options(captions=True, **options)  # type: ignore[arg-type]  # the test's own names
-    return [*FRONTEND.segments(text, chosen)]
+def segments(text: str, traits: Traits = MANDARIN) -> list[Segment]:
+    """Those of `text`, which is markup where it looks like it."""
+    markup: Literal["text", "ssml"] = "ssml" if looks_like_ssml(text) else "text"
+    return [*FRONTEND.segments(text, Options(markup=markup, cast=alone(traits), captions=True))]
 
 
-def words(text: str, **options: object) -> list[str]:
+def words(text: str, traits: Traits = MANDARIN) -> list[str]:
     """Each caption word as `shown=spoken`, or `shown` where both are the same."""
     found = []
-    for segment in segments(text, **options):
+    for segment in segments(text, traits):
         at = spoken_at = 0
         for size, n_spoken in unpacked(segment.caption_words):
             shown = segment.caption[at : at + size]
@@ -59,7 +64,7 @@ def test_source_and_speech_lie_side_by_side(text: str, expected: str) -> None:
 
 
 def test_an_english_voice_is_shown_by_words() -> None:
-    shown = words('Hello, it\'s 1984 — "fine".', language="en", symbols=False)
+    shown = words('Hello, it\'s 1984 — "fine".', Traits(language="en", symbols=False))
     assert [word.partition("=")[0] for word in shown] == ["Hello, ", "it's ", '1984 — "', 'fine".']
 
 
@@ -77,7 +82,7 @@ def test_an_english_voice_is_shown_by_words() -> None:
     ],
 )
 def test_markup_is_not_shown(inner: str, expected: str) -> None:
-    assert "|".join(words(f"<speak>{inner}</speak>", markup="ssml")) == expected
+    assert "|".join(words(f"<speak>{inner}</speak>")) == expected
 
 
 TEXTS = st.text(
@@ -88,7 +93,7 @@ TEXTS = st.text(
 
 @given(TEXTS, st.booleans())
 def test_every_character_of_the_text_is_in_one_word(text: str, symbols: bool) -> None:
-    found = segments(text, symbols=symbols)
+    found = segments(text, Traits(symbols=symbols))
     if found:
         assert "".join(one.caption for one in found) == text
     for one in found:
@@ -128,7 +133,7 @@ PIECES = MARKED.map(escape) | st.sampled_from(
 @given(st.lists(PIECES, max_size=6).map("".join))
 def test_every_character_of_markups_text_is_in_one_word(inner: str) -> None:
     ssml = f"<speak>一。{inner}</speak>"
-    assert "".join(one.caption for one in segments(ssml, markup="ssml")) == content(ssml)
+    assert "".join(one.caption for one in segments(ssml)) == content(ssml)
 
 
 def test_captions_that_are_not_asked_for_cost_nothing() -> None:

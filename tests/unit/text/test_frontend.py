@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from shared.errors import TextTooLong
 from worker.text.frontend import Frontend, Options
+from worker.text.passages import Traits, alone
 from worker.text.symbols import faults
 from worker.types import Segment, Substitution
 
@@ -60,14 +61,14 @@ def test_any_text_is_spoken_or_reported(text: str) -> None:
 
 @given(TEXTS)
 def test_text_engines_get_the_same_segments_without_symbols(text: str) -> None:
-    segments, found = speak(text, Options(symbols=False))
+    segments, found = speak(text, Options(cast=alone(Traits(symbols=False))))
     accounted(text, segments, found)
     assert all(s.symbols is None and s.spoken for s in segments)
 
 
 @given(TEXTS)
 def test_other_languages_are_only_split(text: str) -> None:
-    segments, found = speak(text, Options(language="en"))
+    segments, found = speak(text, Options(cast=alone(Traits(language="en"))))
     accounted(text, segments, found)
     assert all(s.symbols is None for s in segments)
 
@@ -149,7 +150,8 @@ def test_a_book_streams_in_flat_memory() -> None:
 
     def peak(pages: int) -> int:
         tracemalloc.start()
-        count = sum(1 for _ in FRONTEND.segments(book(pages), Options(symbols=False)))
+        chosen = Options(cast=alone(Traits(symbols=False)))
+        count = sum(1 for _ in FRONTEND.segments(book(pages), chosen))
         size = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert count >= pages * 50

@@ -4,15 +4,17 @@ from hypothesis import strategies as st
 
 from shared.errors import InvalidMarkup
 from worker.text.frontend import Frontend, Options
+from worker.text.passages import Traits, alone
 from worker.text.ssml import looks_like_ssml
 from worker.text.symbols import faults
 from worker.types import Segment, Substitution
 
 FRONTEND = Frontend()
+MANDARIN, ENGLISH = Traits(), Traits(language="en", symbols=False)
 
 
-def speak(source: str, **options: object) -> list[Segment]:
-    chosen = Options(markup="ssml", **options)  # type: ignore[arg-type]  # the test's own names
+def speak(source: str, traits: Traits = MANDARIN, *, lenient: bool = False) -> list[Segment]:
+    chosen = Options(markup="ssml", cast=alone(traits), lenient=lenient)
     return list(FRONTEND.segments(source, chosen))
 
 
@@ -90,8 +92,8 @@ def test_an_error_says_line_and_column_and_quotes_little() -> None:
 def test_the_voices_own_emotions_decide() -> None:
     source = '<speak><emotion category="gentle">好</emotion></speak>'
     with pytest.raises(InvalidMarkup):
-        speak(source, emotions=frozenset(["happy"]))
-    (segment,) = speak(source, emotions=frozenset(["gentle"]))
+        speak(source, Traits(emotions=frozenset(["happy"])))
+    (segment,) = speak(source, Traits(emotions=frozenset(["gentle"])))
     assert "emotion_gentle" in (segment.symbols or "")
 
 
@@ -236,10 +238,50 @@ def test_for_a_voice_of_another_language_elements_say_what_is_written(
     source: str, spoken: str
 ) -> None:
     found: list[Substitution] = []
-    chosen = Options(markup="ssml", language="en", symbols=False, captions=True)
+    chosen = Options(markup="ssml", cast=alone(ENGLISH), captions=True)
     segments = FRONTEND.segments(f"<speak>{source}</speak>", chosen, found)
     assert [s.spoken for s in segments] == [spoken]
     assert found == []
+
+
+CAST = {
+    None: Traits(emotions=frozenset(["neutral", "happy"])),
+    "tender": Traits(emotions=frozenset(["gentle"])),
+    "plain": Traits(symbols=False, emotions=frozenset(["happy"])),
+    "english": ENGLISH,
+}
+
+
+def spoken_by(source: str) -> list[Segment]:
+    chosen = Options(markup="ssml", cast=CAST.__getitem__)
+    return list(FRONTEND.segments(f"<speak>{source}</speak>", chosen))
+
+
+def test_what_another_voice_says_is_read_for_that_voice() -> None:
+    mandarin, plain, english = spoken_by(
+        '有5个。<voice name="plain">有<sub alias="6">x</sub>个。</voice>'
+        '<voice name="english">There are <sub alias="7">x</sub>.</voice>'
+    )
+    assert (mandarin.spoken, plain.spoken, english.spoken) == (
+        "有五个。", "有六个。", "There are 7."
+    )  # fmt: skip
+    assert mandarin.symbols
+    assert (plain.symbols, english.symbols) == (None, None)
+
+
+def test_another_voices_emotions_decide_within_it() -> None:
+    _, gentle = spoken_by(
+        '好。<voice name="tender"><emotion category="gentle">好。</emotion></voice>'
+    )
+    assert (gentle.voice, gentle.emotion) == ("tender", "gentle")
+    for source in (
+        '<voice name="tender"><emotion category="happy">好</emotion></voice>',
+        '<emotion category="gentle">好</emotion>',
+        '<emotion category="happy"><p>好<voice name="tender">好</voice></p></emotion>',
+    ):
+        with pytest.raises(InvalidMarkup) as caught:
+            spoken_by(source)
+        assert caught.value.fault == "unsupported_emotion"
 
 
 def test_lenient_keeps_the_text_of_unknown_tags() -> None:
@@ -270,7 +312,7 @@ PARTS = st.sampled_from(
 )
 def test_any_document_is_spoken_or_refused_with_a_place(source: str, language: str) -> None:
     try:
-        segments = speak(f"<speak>{source}</speak>", language=language)
+        segments = speak(f"<speak>{source}</speak>", Traits(language=language))
     except InvalidMarkup as error:
         placed = error.line is None or error.line >= 1
     else:

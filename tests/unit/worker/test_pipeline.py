@@ -39,7 +39,8 @@ FRONTEND = Frontend()
 
 
 def plan(text: str, request: JobRequest = REQUEST, *, symbols: bool = False) -> pipeline.Plan:
-    return pipeline.plan(request, text, frontend=FRONTEND, voice=CHINESE, symbols=symbols)
+    traits = pipeline.traits_of(CHINESE, symbols=symbols)
+    return pipeline.plan(request, text, frontend=FRONTEND, traits=lambda _: traits)
 
 
 def specs(text: str, request: JobRequest = REQUEST) -> list[SegmentSpec]:
@@ -118,6 +119,23 @@ def test_markup_changes_what_the_request_asked() -> None:
     assert (first.emotion, first.speed) == ("neutral", 2.0)
     assert (second.emotion, second.emotion_intensity) == ("happy", 1.5)
     assert third.speed < first.speed
+
+
+def test_a_voice_in_markup_has_the_jobs_emotion_or_one_of_its_own() -> None:
+    tender = replace(CHINESE, name="tender", emotions=("gentle",))
+
+    def planned(inner: str) -> list[SegmentSpec]:
+        request = replace(REQUEST, text_type="ssml")
+        text = f'<speak><voice name="tender">{inner}</voice></speak>'
+        traits = pipeline.traits_of(tender, symbols=False)
+        plan = pipeline.plan(request, text, frontend=FRONTEND, traits=lambda _: traits)
+        return [*plan.segments()]
+
+    (gentle,) = planned('<emotion category="gentle">你好。</emotion>')
+    assert (gentle.voice, gentle.emotion) == ("tender", "gentle")
+    with pytest.raises(UnknownEmotion, match="put its text in an <emotion>") as caught:
+        planned("你好。")
+    assert caught.value.details == {"emotions": ["gentle"]}
 
 
 def test_markup_that_is_not_read_is_refused_with_its_place() -> None:

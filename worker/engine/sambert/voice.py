@@ -141,11 +141,7 @@ class SambertVoice:
         if utterance.symbols is None:
             raise SynthesisError("The engine sambert speaks symbols, and got none", item=number)
         if utterance.emotion not in self.emotions:
-            raise UnknownEmotion(
-                f"The voice {self.files.name} has no emotion {utterance.emotion!r}; it has "
-                + ", ".join(self.emotions),
-                emotions=list(self.emotions),
-            )
+            raise UnknownEmotion.of(self.files.name, utterance.emotion, self.emotions)
         try:
             encoding = self.encoder.encode(utterance.symbols, utterance.emotion)
         except SynthesisError as error:
