@@ -57,3 +57,26 @@ def test_a_model_folder_speaks_in_the_farm(
     ((headers, body),) = receiver.received
     secret = farm.call("GET", "/v1/webhooks/secret").json["secret"]
     assert Webhook(secret).verify(body, headers)["data"]["id"] == job_id
+
+
+def test_two_engines_share_a_job(make_farm: MakeFarm, tmp_path: Path) -> None:
+    farm = make_farm(
+        TTSFARM_VOICES="espeak-zh,sambert",
+        TTSFARM_MODELS=str(MODEL),
+        TTSFARM_DEFAULT_VOICE="espeak-zh",
+        TTSFARM_CACHE_DIR=str(tmp_path / "cache"),
+    )
+    farm.start()
+    ssml = (
+        "<speak>小明说有3只。"
+        '<voice name="zhitian_emo"><emotion category="happy">我看见了5只！</emotion></voice></speak>'
+    )
+    answer = farm.call("POST", "/v1/jobs", {"ssml": ssml}, {"Prefer": "wait=30"})
+    job = farm.ended(answer.json["id"], 60)
+    assert job["status"] == "succeeded", job["error"]
+    assert job["progress"]["segments_total"] == 2
+    espeak, sambert = (
+        farm.ended(farm.submit(text, voice=voice), 60)["audio"]["duration_s"]
+        for text, voice in (("小明说有3只。", "espeak-zh"), ("我看见了5只！", "zhitian_emo"))
+    )
+    assert job["audio"]["duration_s"] > 0.7 * (espeak + sambert)
