@@ -52,6 +52,10 @@ class RepairStore:
         """Units whose retry time has come become due; answers how many."""
         return int(self._scripts("sweep_retries", BATCH))
 
+    def revive(self) -> bool:
+        """More segments of jobs that run again become due; answers if there are more of them."""
+        return bool(self._scripts("sweep_reviving"))
+
     def expire_jobs(self) -> tuple[int, int]:
         """Jobs past their deadline expire, past their retention go: how many of each."""
         error = json.dumps(error_info(DeadlineExceeded()).dump())

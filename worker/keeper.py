@@ -83,7 +83,11 @@ class Keeper:
                 "%d leases ended, %d jobs expired, %d removed",
                 lost, expired, removed, extra={"action": "keep"},
             )  # fmt: skip
-        for step in (self._stores.cache.unpark, self._stores.cache.release):
+        for step in (
+            self._stores.repair.revive,
+            self._stores.cache.unpark,
+            self._stores.cache.release,
+        ):
             _while_more(step)
         self._stores.cache.evict()
         self._stores.repair.forget_voices()

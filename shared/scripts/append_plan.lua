@@ -47,8 +47,10 @@ end
 local news = redis.call("HLEN", job_key(job.id, "results")) ~= n_done
 
 if total then
-  for _, unit in ipairs(redis.call("HKEYS", specs)) do
-    if tonumber(unit) >= total then remove(unit) end
+  local index = total
+  while redis.call("HEXISTS", specs, segment_name(index)) == 1 do
+    remove(segment_name(index))
+    index = index + 1
   end
   plan.s = "done"
   save_unit(job.id, "plan", plan)

@@ -152,7 +152,8 @@ end
 local before = answered_before()
 if before then return before end
 
-local more, batch, claims = unpark_next(), {}, {}
+local parked, reviving = unpark_next(), revive_next()
+local more, batch, claims = parked or reviving, {}, {}
 for _, class in ipairs(classes()) do
   local most = fair_limit(class)
   local taken, last = take_from(class, batch)

@@ -5,7 +5,6 @@
 -- in submit.lua. Its characters count as under way again, not again for the day.
 
 local MOST_ROUNDS = 20 -- each of them tells the job's receiver of its end
-local AT_ONCE = 2000 -- names and values of units in one command
 
 local job = job_of(ARGV[2], ARGV[1])
 if not job then return {"gone"} end
@@ -33,24 +32,18 @@ join_line(job)
 if not started then
   redis.call("ZADD", lane_key(job.voice, job.class, "queued"), job.order, job.id)
 end
-local units, again = redis.call("HGETALL", job_key(job.id, "units")), {}
-for i = 1, #units, 2 do
-  if not string.find(units[i + 1], '"s":"done"', 1, true) then -- decoding a book's would be slow
-    local u = cjson.decode(units[i + 1])
-    local due = u.s and units[i] ~= "assemble" -- which waits for the segments
+for _, unit in ipairs({"plan", "assemble"}) do
+  local u = load_unit(job.id, unit)
+  if u and u.s ~= "done" then
     u.e, u.l, u.x, u.v, u.s = 0, 0, nil, nil, nil
-    if due then
-      again[#again + 1], again[#again + 2] = units[i], u
+    if unit == "plan" then
+      push_due(job, unit, u)
     else
-      save_unit(job.id, units[i], u)
+      save_unit(job.id, unit, u) -- it waits for the segments
     end
   end
-  if #again == AT_ONCE then
-    push_all_due(job, again)
-    again = {}
-  end
 end
-if #again > 0 then push_all_due(job, again) end
+revive(job, 0)
 make_assembly_due(job)
 touch(job)
 return {"accepted"}

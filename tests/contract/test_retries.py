@@ -3,8 +3,8 @@
 import pytest
 
 from shared.limits import dump_subjects
-from shared.states import JobStatus
-from tests.walk import Farm, spec
+from shared.states import Finish, JobStatus
+from tests.walk import Farm, result, spec
 
 pytestmark = pytest.mark.redis
 
@@ -22,17 +22,63 @@ def test_a_retry_sent_twice_is_accepted_twice_and_done_once(farm: Farm) -> None:
     assert farm.jobs.retry("default", "a").status is JobStatus.RUNNING
 
 
-def test_a_books_segments_are_due_again_by_few_commands(farm: Farm) -> None:
+@pytest.fixture
+def book(farm: Farm) -> Farm:
+    """A farm with the job `a` of 2,500 segments, planned and canceled."""
     farm.submit("a")
     (plan,) = farm.claim()
     for first in range(0, 2500, 500):
         specs = [spec(i) for i in range(first, first + 500)]
         farm.work.append_plan(plan, specs, total=2500 if first == 2000 else None)
     farm.jobs.cancel("default", "a")
-    client = farm.scripts.client
+    return farm
+
+
+def depth(farm: Farm) -> int:
+    return farm.presence.lanes()[0].depth
+
+
+def test_a_books_segments_are_due_again_part_by_part(book: Farm) -> None:
+    client = book.scripts.client
     client.config_resetstat()
-    farm.jobs.retry("default", "a")
+    book.jobs.retry("default", "a")
     calls = sum(row["calls"] for row in client.info("commandstats").values())
     assert calls < 100, "Redis answers nobody else meanwhile"
-    assert farm.presence.lanes()[0].depth == 2500
-    assert [claim.unit for claim in farm.claim(limit=2)] == ["000000", "000001"]
+    assert depth(book) == 1000
+    assert book.repair.revive()
+    assert not book.repair.revive()
+    assert depth(book) == 2500
+    assert [claim.unit for claim in book.claim(limit=2)] == ["000000", "000001"]
+
+
+def test_workers_make_a_books_segments_due_where_no_keeper_does(book: Farm) -> None:
+    book.jobs.retry("default", "a")
+    for _ in range(3):
+        (claim,) = book.claim()
+        book.work.finish_segment(claim, result(claim))
+    assert depth(book) == 2500 - 3
+    assert book.jobs.job("default", "a").segments_done == 3
+
+
+def test_what_is_claimed_or_done_meanwhile_is_not_due_once_more(book: Farm) -> None:
+    book.jobs.retry("default", "a")
+    client, reviving = book.scripts.client, book.scripts.key("reviving")
+    done, held = book.claim(), book.claim()
+    book.work.finish_segment(done[0], result(done[0]))
+    client.zadd(reviving, {"a": 0})  # as if none had been looked at
+    while book.repair.revive():
+        pass
+    assert depth(book) == 2500 - 2
+    assert book.work.finish_segment(held[0], result(held[0])) is Finish.ACCEPTED
+
+
+@pytest.mark.parametrize("change", ["cancel", "delete"])
+def test_a_job_that_ends_meanwhile_is_not_due_any_more(book: Farm, change: str) -> None:
+    book.jobs.retry("default", "a")
+    getattr(book.jobs, change)("default", "a")
+    assert not book.repair.revive()
+    assert depth(book) == 0
+    assert book.scripts.client.exists(book.scripts.key("reviving")) == 0
+    if change == "cancel":
+        book.jobs.retry("default", "a")
+        assert depth(book) == 1000

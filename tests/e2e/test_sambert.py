@@ -69,7 +69,8 @@ def test_two_engines_share_a_job(make_farm: MakeFarm, tmp_path: Path) -> None:
     farm.start()
     ssml = (
         "<speak>小明说有3只。"
-        '<voice name="zhitian_emo"><emotion category="happy">我看见了5只！</emotion></voice></speak>'
+        '<voice name="zhitian_emo"><emotion category="happy">我看见了5只！</emotion></voice>'
+        "</speak>"
     )
     answer = farm.call("POST", "/v1/jobs", {"ssml": ssml}, {"Prefer": "wait=30"})
     job = farm.ended(answer.json["id"], 60)

@@ -21,7 +21,7 @@ from tests.walk import snapshot
 
 # What may not be in Redis once every job is gone.
 OF_JOBS = re.compile(
-    r"job:|jobs:|parked:|rendering$|unparking$|released|active:|idempotency:|retries$|deadlines$"
+    r"job:|jobs:|parked:|rendering$|unparking$|reviving$|released|active:|idempotency:|retries$|deadlines$"
     r"|retention$|lane:.*:(leases|queued|due:.*|line:.*|left)$|garbage$|deliveries:due$"
     r"|deliveries:sending$|deliveries:crowd"
 )
