@@ -5,6 +5,7 @@ The script that ends or starts a job writes the record; couriers claim it, send 
 
 import json
 import random
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self, cast
@@ -128,7 +129,8 @@ class DeliveryStore:
         """The delivery due longest, its newest attempt ours until the lease ends; None if none."""
         plan = self._schedule
         limits = (plan.host_limit, plan.tenant_limit)
-        row = self._scripts("delivery_claim", _ms(plan.lease_s), *limits, STEP_ASIDE)
+        nonce = uuid.uuid4().hex  # the client may send the call twice
+        row = self._scripts("delivery_claim", _ms(plan.lease_s), *limits, STEP_ASIDE, nonce)
         return _delivery(row, []) if row else None
 
     def delivered(self, claim: Delivery, *, status_code: int, duration_ms: int) -> Finish:

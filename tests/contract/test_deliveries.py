@@ -189,6 +189,19 @@ def test_a_lost_courier_hands_back_by_the_sweep(scripts: Scripts, post: Post) ->
     assert [t.error for t in store.show("t", name).tries] == ["the courier was lost", None]
 
 
+def test_a_claim_sent_twice_takes_one_delivery(scripts: Scripts, post: Post) -> None:
+    store = store_with(scripts)
+    name = post("job1")
+    post("job2")
+    asked = ("delivery_claim", 60_000, 4, 64, 10)
+    first = scripts(*asked, "nonce")
+    assert scripts(*asked, "nonce") == first
+    assert scripts(*asked, "other") != first
+    assert store.counts().by_status["sending"] == 2
+    store.delivered(store.show("t", name), status_code=200, duration_ms=1)
+    assert scripts(*asked, "nonce") is None, "that attempt is over"
+
+
 def test_a_message_that_loses_every_courier_is_given_up(scripts: Scripts, post: Post) -> None:
     store = store_with(scripts, delays_s=(0, 5))
     name = post("job1")

@@ -10,6 +10,7 @@
 -- deliveries:busy:<gate>   ZSET   deliveries on their way through a gate -> lease's end ms
 -- deliveries:crowd:<gate>  ZSET   due, but the gate has all it may have at once -> due ms
 -- deliveries:crowded       SET    gates with a crowd
+-- deliveries:answered:<nonce>  STRING  "<delivery>|<attempt>" that a claim answered, for a minute
 -- deliveries:ended         HASH   delivered | dead -> how many are so
 --
 -- A delivery's gates are its receiver's host and "tenant <name>".
