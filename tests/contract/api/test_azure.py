@@ -320,9 +320,13 @@ def test_limits_and_scopes_are_the_keys_own(guarded: Any) -> None:
     reader = {"Ocp-Apim-Subscription-Key": guarded.headers("a", "read")["Authorization"][7:]}
     answer = guarded.client.put(f"{PATH}/mine", json=PLAIN, headers=reader)
     assert (answer.status_code, answer.json["error"]["code"]) == (403, "Forbidden")
-    small = {"Ocp-Apim-Subscription-Key": guarded.headers("a", jobs=1)["Authorization"][7:]}
+    small = {"Ocp-Apim-Subscription-Key": guarded.headers("a", jobs=2)["Authorization"][7:]}
+    guarded.submit(headers=small)
     answer = guarded.client.put(f"{PATH}/mine", json=PLAIN, headers=small)
     assert (answer.status_code, answer.json["error"]["code"]) == (429, "TooManyRequests")
+    tiny = {"Ocp-Apim-Subscription-Key": guarded.headers("a", jobs=1)["Authorization"][7:]}
+    answer = guarded.client.put(f"{PATH}/mine", json=PLAIN, headers=tiny)
+    assert (answer.status_code, answer.json["error"]["code"]) == (413, "BadRequest")
     nobody = guarded.client.put(f"{PATH}/mine", json=PLAIN)
     assert (nobody.status_code, nobody.json["error"]["code"]) == (401, "Unauthorized")
 
