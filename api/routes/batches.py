@@ -18,12 +18,16 @@ from shared.batch_views import BatchView, batch_view
 from shared.batches import RETRIABLE, Batch
 from shared.errors import (
     BodyTooLarge,
+    FarmCrowded,
     ForbiddenAddress,
     IdempotencyConflict,
     InvalidRequest,
     MalformedBody,
     NotFound,
+    NotReplicated,
     NoVoiceReady,
+    StateStoreFull,
+    TextTooLong,
     UnsupportedMediaType,
     WrongState,
 )
@@ -65,7 +69,11 @@ def batch_answer(batch: Batch, status: int = 200, errors: object = None) -> Resp
             UnsupportedMediaType,
             IdempotencyConflict,
             WrongState,
+            TextTooLong,
+            FarmCrowded,
             NoVoiceReady,
+            StateStoreFull,
+            NotReplicated,
         ),
     )
 )
@@ -194,7 +202,7 @@ def cancel_batch(batch_id: str) -> Response:
         scope=Scope.SUBMIT,
         answers={202: BatchView},
         parameters={"query:status": {"type": "array", "items": {"enum": STATUSES}}},
-        errors=(NotFound, WrongState, InvalidRequest),
+        errors=(NotFound, WrongState, InvalidRequest, TextTooLong, StateStoreFull),
     )
 )
 def retry_batch(batch_id: str) -> Response:

@@ -8,7 +8,14 @@ from api.objects import Download, send_object
 from api.queries import check_known
 from api.routes.audio import finished_audio
 from shared.captions import CAPTION_TYPES, rendered
-from shared.errors import InvalidRequest, NotFound, ObjectMissing, WrongState
+from shared.errors import (
+    InvalidRequest,
+    NotFound,
+    ObjectMissing,
+    ObjectStoreUnavailable,
+    RangeNotSatisfiable,
+    WrongState,
+)
 from shared.schemas import CaptionsResult, Job
 from shared.tenants import Scope
 
@@ -40,14 +47,21 @@ def wants_words() -> bool:
         summary="The captions of a succeeded job, as srt, vtt, lrc or json",
         tag="jobs",
         scope=Scope.READ,
-        answers={200: "*/*", 304: None},
+        answers={200: "*/*", 206: "application/json", 304: None},
         parameters={
             "query:words": {
                 "enum": ["0", "1"],
                 "description": "1: vtt and lrc carry the time of every word, as json always does",
             }
         },
-        errors=(NotFound, WrongState, InvalidRequest, ObjectMissing),
+        errors=(
+            NotFound,
+            WrongState,
+            InvalidRequest,
+            RangeNotSatisfiable,
+            ObjectMissing,
+            ObjectStoreUnavailable,
+        ),
     )
 )
 def get_captions(job_id: str, caption_format: str) -> Response:

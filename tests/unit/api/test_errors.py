@@ -110,6 +110,24 @@ def test_the_document_names_what_is_refused_before_redis_is_asked(
     assert answer.mimetype in told[str(status)]["content"]
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "status", "codes"),
+    [
+        ("post", "/v1/jobs", "429", {"farm_crowded", "too_many_requests"}),
+        ("post", "/v1/jobs", "503", {"no_voice_ready", "state_store_full", "not_replicated"}),
+        ("post", "/v1/batches", "413", {"body_too_large", "text_too_long"}),
+        ("post", "/v1/batches", "429", {"farm_crowded", "too_many_requests"}),
+        ("get", "/v1/files/{key}", "503", {"object_store_unavailable"}),
+        ("get", "/v1/jobs/{job_id}/captions.{caption_format}", "416", {"range_not_satisfiable"}),
+    ],
+)
+def test_the_document_names_every_code_of_a_status(
+    client: FlaskClient, method: str, path: str, status: str, codes: set[str]
+) -> None:
+    told = client.get("/openapi.json").json["paths"][path][method]["responses"][status]
+    assert codes <= set(re.findall(r"`(\w+)`", told["description"]))
+
+
 def test_the_document_names_both_forms_of_speech_and_every_filter(client: FlaskClient) -> None:
     paths = client.get("/openapi.json").json["paths"]
     speech = paths["/v1/audio/speech"]["post"]["responses"]
