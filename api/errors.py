@@ -62,6 +62,8 @@ CHINESE: dict[str, str] = {
     "state_store_unavailable": "任务存储暂时不可用, 请稍后重试",
     "object_store_unavailable": "音频存储暂时不可用, 请稍后重试",
     "farm_crowded": "排队任务过多, 请稍后重试",
+    "idempotency_conflict": "该任务编号已被其他请求使用",
+    "not_replicated": "任务尚未写入足够的副本, 可能仍会执行",
     "no_voice_ready": "暂无可用的合成服务, 请稍后重试",
     "wait_timeout": "合成超时, 任务仍在进行",
     "object_missing": "该音频已被删除",
@@ -73,6 +75,7 @@ CHINESE: dict[str, str] = {
 # Of these the message follows, since it names what is wrong.
 CHINESE_BEFORE: dict[str, str] = {
     "malformed_body": "请求格式不正确",
+    "forbidden_address": "回调地址不可用",
     "unknown_voice": "没有该音色",
     "unknown_emotion": "该音色没有此情感",
     "invalid_markup": "SSML 标记不正确",

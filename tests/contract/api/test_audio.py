@@ -161,6 +161,15 @@ def test_a_wrong_field_of_the_articles_calls_is_a_400_that_names_it(api: Any) ->
     answer = api.client.post("/api/tts", data="{", content_type="application/json")
     assert (answer.status_code, answer.json["code"]) == (400, 400)
     assert answer.json["msg"].startswith("请求格式不正确: ")
+    answer = api.client.post("/api/tts", json={"text": "好", "webhook_url": "http://127.0.0.1/"})
+    assert (answer.status_code, answer.json["code"]) == (400, 400)
+    assert answer.json["msg"].startswith("回调地址不可用: ")
+
+
+def test_an_id_that_is_taken_is_the_articles_409(api: Any, job: str) -> None:
+    answer = api.client.post("/api/tts", json={"text": "别的。", "id": job})
+    assert answer.status_code == 409
+    assert answer.json == {"code": 409, "msg": "该任务编号已被其他请求使用"}
 
 
 @pytest.mark.parametrize(
