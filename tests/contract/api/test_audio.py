@@ -57,6 +57,8 @@ def test_audio_that_is_known_is_not_sent_again(api: Any, job: str) -> None:
     tag = api.client.head(f"/v1/jobs/{job}/audio").headers["ETag"]
     answer = api.client.get(f"/v1/jobs/{job}/audio", headers={"If-None-Match": f'"x", {tag}'})
     assert (answer.status_code, answer.data) == (304, b"")
+    headers = {"If-None-Match": tag, "Range": "bytes=1024-"}
+    assert api.client.get(f"/v1/jobs/{job}/audio", headers=headers).status_code == 304
 
 
 def test_head_tells_the_size_without_the_audio(api: Any, job: str) -> None:
