@@ -218,3 +218,6 @@ def test_the_link_to_listen_plays_without_a_key_and_only_as_it_was_signed(guarde
     for path, query in changed:
         answer = guarded.client.get(f"{path}?{query}")
         assert (answer.status_code, answer.json["code"]) == (403, "link_expired"), (path, query)
+    query = parts.query.replace("tenant=a&", "")
+    answer = guarded.client.get(f"/v1/files/%00listen%00a%00{made}?{query}")
+    assert (answer.status_code, answer.json["code"]) == (403, "link_expired")
