@@ -294,6 +294,7 @@ def test_a_link_to_results_works_for_those_alone(api: Any) -> None:
     assert api.client.get(link).status_code == 200
     head = api.client.head(link)
     assert (head.status_code, head.data) == (200, b"")
+    assert "Content-Length" not in head.headers
     for other in (
         link.replace("/first/", "/second/"),
         link.replace("results.zip", "summary.json"),

@@ -69,6 +69,7 @@ def test_what_is_there_can_be_fetched_before_the_end(api: Any) -> None:
     assert api.client.get(f"/v1/batches/{batch_id}/results.zip?partial=yes").status_code == 422
     head = api.client.head(f"/v1/batches/{batch_id}/results.zip?partial=1")
     assert (head.status_code, head.data) == (200, b"")
+    assert "Content-Length" not in head.headers
 
 
 def test_json_and_lines_with_one_key_are_one_batch(api: Any) -> None:
