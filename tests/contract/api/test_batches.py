@@ -82,6 +82,13 @@ def test_json_and_lines_with_one_key_are_one_batch(api: Any) -> None:
     assert (other.status_code, other.json["code"]) == (409, "idempotency_conflict")
 
 
+def test_a_second_line_of_settings_is_at_fault(api: Any) -> None:
+    lines = '{"batch": {"id": "mine"}}\n{"batch": {"accept": "all"}}\n"一"\n'
+    answer = api.client.post("/v1/batches", data=lines, content_type=LINES)
+    assert (answer.status_code, answer.json["inputs_at_fault"]) == (422, 1)
+    assert (answer.json["errors"][0]["line"], answer.json["errors"][0]["field"]) == (2, "batch")
+
+
 def test_one_bad_line_refuses_all_and_every_bad_line_is_named(api: Any) -> None:
     lines = '"一"\nnope\n{"text": "", "name": "x"}\n{"text": "二", "voice": "nobody"}\n'
     answer = api.client.post("/v1/batches", data=lines, content_type=LINES)
