@@ -6,6 +6,7 @@ from api.answers import Operation, current_farm, documented
 from api.guards import current_tenant
 from api.objects import Download, send_object
 from api.queries import check_known
+from api.requests import Fault, describe, raise_faults
 from api.routes.audio import finished_audio
 from shared.captions import CAPTION_TYPES, rendered
 from shared.errors import (
@@ -37,7 +38,7 @@ def wants_words() -> bool:
     """Whether the query asks for the times of words; raises `InvalidRequest` for other values."""
     given = request.args.get("words", "0")
     if given not in ("0", "1"):
-        raise InvalidRequest(f"words is {given[:20]!r}; expected 0 or 1")
+        raise_faults([Fault(field="words", given=describe("words", given), expected="0 or 1")])
     return given == "1"
 
 
