@@ -139,9 +139,15 @@ def answer(error: FarmError) -> Response:
     note_quotas(error.details.get("quotas", ()))
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = 'Bearer realm="ttsfarm"'
-    if response.status_code in (429, 503) or isinstance(error, WaitTimeout):
-        response.headers["Retry-After"] = str(error.details.get("retry_after_s", RETRY_AFTER_S))
+    response.headers.update(_when_to_return(error, status))
     return response
+
+
+def _when_to_return(error: FarmError, status: int) -> dict[str, str]:
+    """`Retry-After`, where the same call may work later."""
+    if status not in (429, 503) and not isinstance(error, WaitTimeout):
+        return {}
+    return {"Retry-After": str(error.details.get("retry_after_s", RETRY_AFTER_S))}
 
 
 def refusal(error: FarmError, request_id: str) -> bytes:
@@ -157,6 +163,7 @@ def refusal(error: FarmError, request_id: str) -> bytes:
         "Content-Security-Policy": CONTENT_POLICY,
         "X-Request-Id": request_id,
         **FIXED,
+        **_when_to_return(error, error.status),
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     phrase = HTTPStatus(error.status).phrase

@@ -1,5 +1,6 @@
 """Errors as callers see them, and the document that names them."""
 
+import json
 import re
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
+from api.errors import refusal
 from api.openapi import PLACEHOLDER, described_routes
-from shared.errors import FarmError, all_errors
+from shared.errors import FarmError, SlowCaller, Unavailable, all_errors
 
 PLACEHOLDERS = re.compile(r"\{\w+\}")
 PAGES = {"/", "/farm", "/docs", "/openapi.json", "/static/<path:filename>"}
@@ -31,6 +33,14 @@ def test_a_wrong_method_says_which_are_right(client: FlaskClient) -> None:
     answer = client.put("/v1/voices")
     assert (answer.status_code, answer.json["code"]) == (405, "method_not_allowed")
     assert "GET" in answer.headers["Allow"]
+
+
+def test_a_refusal_before_the_app_says_when_to_come_back() -> None:
+    head, _, body = refusal(Unavailable("No room.", retry_after_s=7), "r-1").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 7" in head
+    assert json.loads(body)["request_id"] == "r-1"
+    assert b"Retry-After" not in refusal(SlowCaller(), "r-2")
 
 
 def test_every_error_of_the_tree_is_answered_with_its_status_and_code(client: FlaskClient) -> None:
