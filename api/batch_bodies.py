@@ -60,7 +60,7 @@ def read_pieces(request: Request, max_bytes: int, max_input_bytes: int) -> Itera
 
 
 def _read_lines(stream: BinaryIO, max_input_bytes: int) -> Iterator[Piece]:
-    number = 0
+    number, headed = 0, False
     for line, data in enumerate(_lines(stream, max_input_bytes), start=1):
         if data is not None and not data.strip():
             continue
@@ -69,7 +69,9 @@ def _read_lines(stream: BinaryIO, max_input_bytes: int) -> Iterator[Piece]:
             value = _value_of(data, max_input_bytes)
         except MalformedBody as error:
             problem = error.message
-        if number == 0 and isinstance(value, dict) and value.keys() == {"batch"}:
+        first = number == 0 and not headed
+        if first and isinstance(value, dict) and value.keys() == {"batch"}:
+            headed = True
             yield Head(values=_object(value["batch"]))
             continue
         number += 1

@@ -66,7 +66,7 @@ STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_so
 
 def parse_json(data: bytes) -> dict[str, Any]:
     """The JSON object in `data`; raises `MalformedBody` with what is wrong and where."""
-    text = _decode(data)
+    text = _decode(data).removeprefix("\ufeff")  # files of Windows begin so
     try:
         value = STRICT.decode(text)
     except json.JSONDecodeError as error:

@@ -62,6 +62,8 @@ CHINESE: dict[str, str] = {
     "state_store_unavailable": "任务存储暂时不可用, 请稍后重试",
     "object_store_unavailable": "音频存储暂时不可用, 请稍后重试",
     "farm_crowded": "排队任务过多, 请稍后重试",
+    "idempotency_conflict": "该任务编号已被其他请求使用",
+    "not_replicated": "任务尚未写入足够的副本, 可能仍会执行",
     "no_voice_ready": "暂无可用的合成服务, 请稍后重试",
     "wait_timeout": "合成超时, 任务仍在进行",
     "object_missing": "该音频已被删除",
@@ -73,6 +75,7 @@ CHINESE: dict[str, str] = {
 # Of these the message follows, since it names what is wrong.
 CHINESE_BEFORE: dict[str, str] = {
     "malformed_body": "请求格式不正确",
+    "forbidden_address": "回调地址不可用",
     "unknown_voice": "没有该音色",
     "unknown_emotion": "该音色没有此情感",
     "invalid_markup": "SSML 标记不正确",
@@ -136,9 +139,15 @@ def answer(error: FarmError) -> Response:
     note_quotas(error.details.get("quotas", ()))
     if isinstance(error, Unauthorized):
         response.headers["WWW-Authenticate"] = 'Bearer realm="ttsfarm"'
-    if response.status_code in (429, 503) or isinstance(error, WaitTimeout):
-        response.headers["Retry-After"] = str(error.details.get("retry_after_s", RETRY_AFTER_S))
+    response.headers.update(_when_to_return(error, status))
     return response
+
+
+def _when_to_return(error: FarmError, status: int) -> dict[str, str]:
+    """`Retry-After`, where the same call may work later."""
+    if status not in (429, 503) and not isinstance(error, WaitTimeout):
+        return {}
+    return {"Retry-After": str(error.details.get("retry_after_s", RETRY_AFTER_S))}
 
 
 def refusal(error: FarmError, request_id: str) -> bytes:
@@ -154,6 +163,7 @@ def refusal(error: FarmError, request_id: str) -> bytes:
         "Content-Security-Policy": CONTENT_POLICY,
         "X-Request-Id": request_id,
         **FIXED,
+        **_when_to_return(error, error.status),
     }
     head = "".join(f"{name}: {value}\r\n" for name, value in fields.items())
     phrase = HTTPStatus(error.status).phrase

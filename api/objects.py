@@ -73,11 +73,11 @@ def _unchanged(etag: str | None) -> bool:
 
 def send_object(store: Readable, download: Download) -> Response:
     """Answer with 200, 206 or 304; raises `RangeNotSatisfiable` and what the store raises."""
-    asked = None
-    if request.method == "GET" and range_applies(download.etag):
+    asked, unchanged = None, _unchanged(download.etag)  # in this order: RFC 9110, 13.2.2
+    if request.method == "GET" and not unchanged and range_applies(download.etag):
         asked = select_range(request.headers.get("Range"), download.size_bytes)
     start, end = asked or (0, download.size_bytes)
-    if _unchanged(download.etag):
+    if unchanged:
         response = Response(status=304)
     elif request.method == "HEAD":
         response = Response(content_type=download.media_type)

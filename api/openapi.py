@@ -95,11 +95,10 @@ def _responses(operation: Operation) -> Document:
         str(status): {"description": HTTPStatus(status).phrase, **_content(answer)}
         for status, answer in operation.answers.items()
     }
-    for status in sorted({error.status for error in operation.errors}):
-        same = [error for error in operation.errors if error.status == status]
+    raised = (*operation.errors, *(WITH_A_KEY if operation.scope else ()), *AT_THE_DOOR)
+    for status in dict.fromkeys(error.status for error in raised):
+        same = dict.fromkeys(error for error in raised if error.status == status)
         found.setdefault(str(status), _problem(same))
-    for error in (*(WITH_A_KEY if operation.scope else ()), *AT_THE_DOOR):
-        found.setdefault(str(error.status), _problem([error]))
     return found
 
 

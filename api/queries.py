@@ -25,6 +25,7 @@ LIMIT_SCHEMA: dict[str, object] = {
 PREFERRED_WAIT = re.compile(r'(?:^|[,;])\s*wait\s*=\s*"?(\d{1,9})"?\s*(?:[,;]|$)', re.I | re.ASCII)
 SEGMENT = re.compile(r"\d{1,6}\Z", re.ASCII)
 CURSOR = re.compile(r"\d{1,15}\.[A-Za-z0-9._-]{1,64}\Z", re.ASCII)
+DELIVERY_CURSOR = re.compile(r"\d{1,15}:[A-Za-z0-9._-]{1,100}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,25 +102,20 @@ def _limit_faults(given: str) -> list[Fault]:
     return [Fault(field="limit", given=describe("limit", given), expected=expected)]
 
 
-def read_limit(args: Mapping[str, str]) -> int:
-    """How many records a page may have."""
-    given = args.get("limit", str(PAGE_LIMIT))
-    raise_faults(_limit_faults(given))
-    return read_count(given) or PAGE_LIMIT
-
-
-def read_delivery_status(args: Mapping[str, str]) -> DeliveryStatus | None:
-    """The one state of deliveries that is asked for, None for all."""
+def read_deliveries(args: Mapping[str, str]) -> tuple[str | None, int, DeliveryStatus | None]:
+    """Cursor, limit and status of a list of deliveries; every fault is reported at once."""
+    limit, cursor = args.get("limit", str(PAGE_LIMIT)), args.get("cursor")
     given, states = args.get("status"), [status.value for status in DeliveryStatus]
-    if given is None or given in states:
-        return DeliveryStatus(given) if given else None
-    expected = f"must be one of {', '.join(states)}"
-    raise_faults([Fault(field="status", given=describe("status", given), expected=expected)])
-    return None
+    faults = _unknown(args, ("cursor", "limit", "status")) + _limit_faults(limit)
+    if given is not None and given not in states:
+        expected = f"must be one of {', '.join(states)}"
+        faults.append(Fault(field="status", given=describe("status", given), expected=expected))
+    raise_faults(faults + _cursor_faults(cursor, DELIVERY_CURSOR))
+    return cursor, read_count(limit) or PAGE_LIMIT, DeliveryStatus(given) if given else None
 
 
-def _cursor_faults(cursor: str | None) -> list[Fault]:
-    if cursor is None or CURSOR.match(cursor):
+def _cursor_faults(cursor: str | None, form: re.Pattern[str] = CURSOR) -> list[Fault]:
+    if cursor is None or form.match(cursor):
         return []
     expected = "must be the next_cursor of an earlier page"
     return [Fault(field="cursor", given=describe("cursor", cursor), expected=expected)]

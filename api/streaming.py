@@ -26,7 +26,7 @@ def send_stream(farm: Farm, job: Job, first: int) -> Response:
     if job.status is JobStatus.SUCCEEDED and first == 0:
         return _send_finished(farm, job)
     if request.method == "HEAD":
-        return _described(Response(), job)
+        return _described(Response(iter(())), job)  # of no length: an empty one has a length of 0
     with ExitStack() as ends:
         farm.slots.acquire(job.tenant)
         ends.callback(farm.slots.release, job.tenant)

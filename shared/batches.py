@@ -142,8 +142,9 @@ class BatchStore:
         """Begin a batch, or find the one its key or id began before.
 
         `stem` is what a new one's jobs are named after. Raises `IdempotencyConflict` when the one
-        found has other content; `TooManyRequests` or `TextTooLong` when a limit of `subjects`
-        leaves no room for so many jobs and characters, before any of them is stored;
+        found has other content; `TooManyRequests` when a limit of `subjects` leaves no room for so
+        many jobs and characters, before any of them is stored, `BodyTooLarge` or `TextTooLong`
+        when it never will;
         `StateStoreFull` when it would be new and there is no `room` for that.
         """
         while True:
@@ -167,7 +168,7 @@ class BatchStore:
             if phase == "no_room" or (phase == "storing" and not room):
                 raise StateStoreFull(retry_after_s=FULL_RETRY_S)
             if phase == "full":
-                refuse(read_quotas([found])[0], n_chars)
+                refuse(read_quotas([found])[0], n_chars, n_jobs)
             if phase == "conflict":
                 raise IdempotencyConflict(
                     "This idempotency key or id was used before for another batch; "
@@ -202,8 +203,8 @@ class BatchStore:
     ) -> Batch:
         """Accept a batch whose jobs are stored: from now on they become due.
 
-        Its jobs count for `subjects`; raises `TooManyRequests` or `TextTooLong` when a limit of
-        theirs leaves no room for all of them, `FarmCrowded` when it would wait for too long.
+        Its jobs count for `subjects`; raises what `open` raises when a limit of theirs leaves no
+        room for all of them, `FarmCrowded` when it would wait for too long.
         """
         faults = json.dumps(list(rejected), ensure_ascii=False) if rejected else ""
         counted = dump_subjects(subjects, tenant)
@@ -212,12 +213,12 @@ class BatchStore:
             "batch_commit", batch_id, tenant, n_rejected, faults, counted, limit_ms
         )
         if phase in ("crowded", "full"):
-            n_chars = self._n_chars(tenant, batch_id)
+            size = self._size(tenant, batch_id)
             self._scripts("batch_delete", batch_id, tenant)  # what is refused may not fill Redis
             self.settle(tenant, batch_id)
             if phase == "crowded":
                 raise crowded(row[0] / 1000, wait_limit_s or 0.0)
-            refuse(read_quotas(row)[0], n_chars)
+            refuse(read_quotas(row)[0], *size)
         if phase in ("gone", "leaving"):
             raise WrongState("The batch was removed while it was being sent; send it again")
         self.settle(tenant, batch_id)
@@ -325,27 +326,30 @@ class BatchStore:
         if not batch.accepted:
             raise WrongState(f"The batch is {batch.status}; retry does not apply to it")
         voices: set[str] = set()
-        rows: list[tuple[str | int, ...]] = []
+        jobs: list[Job] = []
         for job in self.jobs(batch):
             if job.status in statuses:
-                deadline_s = job.request.deadline_s
-                deadline_ms = deadline_s * 1000 if deadline_s else ""
-                rows.append((job.id, tenant, deadline_ms, counted, nonce))
+                jobs.append(job)
                 voices.add(job.request.voice)
-            if len(rows) == CHUNK_JOBS:
-                self._retry(rows)
-                rows.clear()
-        self._retry(rows)
+            if len(jobs) == CHUNK_JOBS:
+                self._retry(jobs, counted, nonce)
+                jobs.clear()
+        self._retry(jobs, counted, nonce)
         return self.batch(tenant, batch_id), frozenset(voices)
 
-    def _retry(self, rows: Sequence[Sequence[str | int]]) -> None:
-        for outcome, *row in self._scripts.each("retry", rows):
+    def _retry(self, jobs: Sequence[Job], counted: str, nonce: str) -> None:
+        rows = [
+            (job.id, job.tenant, (job.request.deadline_s or 0) * 1000 or "", counted, nonce)
+            for job in jobs
+        ]
+        for job, (outcome, *row) in zip(jobs, self._scripts.each("retry", rows), strict=True):
             if outcome == "full":
-                refuse(read_quotas(row)[0])
+                refuse(read_quotas(row)[0], job.n_chars)
 
-    def _n_chars(self, tenant: str, batch_id: str) -> int:
+    def _size(self, tenant: str, batch_id: str) -> tuple[int, int]:
+        """How many characters and jobs a batch has that is not accepted yet."""
         (record,) = read_each(self._scripts, [self._key("record", tenant, batch_id)])
-        return int(record["n_chars"]) if record else 0
+        return (int(record["n_chars"]), int(record["n_queued"])) if record else (0, 0)
 
     def delete(self, tenant: str, batch_id: str) -> None:
         """Remove a batch with its jobs and their audio; cancels it first."""

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
 from shared.connection import Scripts
-from shared.errors import TextTooLong, TooManyRequests
+from shared.errors import BodyTooLarge, RequestError, TextTooLong, TooManyRequests
 from shared.schemas import Plain
 
 MINUTE_S = 60
@@ -92,23 +92,21 @@ def read_quotas(rows: Sequence[Sequence[Any]]) -> tuple[Quota, ...]:
     )
 
 
-def refuse(quota: Quota, n_chars: int = 0) -> NoReturn:
+def refuse(quota: Quota, n_chars: int = 0, n_jobs: int = 1) -> NoReturn:
     """Raise the error that says which limit leaves no room, and when there may be some.
 
-    A job larger than the whole limit is refused for good.
+    What is larger than the whole limit is refused for good. More than one job is a batch.
     """
-    if "chars" in quota.limit and n_chars > quota.allowed:
-        raise TextTooLong(
-            f"The text has {n_chars} characters; this {quota.whose} may have {quota.allowed} "
-            f"{NAMES[quota.limit]}. Split the text.",
-            characters=n_chars,
-            limit=quota.allowed,
-        )
+    of_chars = "chars" in quota.limit
+    needed = n_chars if of_chars else n_jobs
+    if needed > quota.allowed:
+        raise _never(quota, needed, of_chars=of_chars, of_batch=n_jobs > 1)
     after_s = BUSY_RETRY_S if quota.reset_s is None else quota.reset_s
-    needed = f", and this job has {n_chars}" if "chars" in quota.limit else ""
+    what = "batch" if n_jobs > 1 else "job"
+    told = f", and this {what} has {needed}" if of_chars or n_jobs > 1 else ""
     raise TooManyRequests(
         f"This {quota.whose} may have {quota.allowed} {NAMES[quota.limit]} and has {quota.used}"
-        f"{needed}. Try again in {after_s} s.",
+        f"{told}. Try again in {after_s} s.",
         retry_after_s=after_s,
         limit=quota.limit,
         whose=quota.whose,
@@ -116,6 +114,18 @@ def refuse(quota: Quota, n_chars: int = 0) -> NoReturn:
         used=quota.used,
         quotas=(quota,),
     )
+
+
+def _never(quota: Quota, needed: int, *, of_chars: bool, of_batch: bool) -> RequestError:
+    """What says that waiting would not help."""
+    what, advice = ("batch", "Send several") if of_batch else ("text", "Split the text")
+    message = (
+        f"The {what} has {needed} {'characters' if of_chars else 'inputs'}; this {quota.whose} "
+        f"may have {quota.allowed} {NAMES[quota.limit]}. {advice}."
+    )
+    if of_chars:
+        return TextTooLong(message, characters=needed, limit=quota.allowed)
+    return BodyTooLarge(message, limit=quota.allowed)
 
 
 def _seconds(milliseconds: int) -> int:

@@ -23,6 +23,11 @@ FILES_PATH = "/v1/files/"
 LISTEN_PATH = "/v1/listen/"
 RESULTS_PATH = "/texttospeech/batchsyntheses/{batch}/{name}"
 _PURPOSE = b"ttsfarm link 1\0"
+_NO_OBJECT = "\0"  # begins what is signed in place of an object's key; no such key begins so
+_CHANGED = (
+    "The link was changed or is not one of this farm: ask for the job again, its answer has a new "
+    "one."
+)
 
 
 class Links:
@@ -107,14 +112,14 @@ class Links:
 
         Raises `LinkExpired` otherwise.
         """
-        self.verify(_results_key(tenant, batch_id, name), expires, signature)
+        self._verify(_results_key(tenant, batch_id, name), expires, signature, "")
 
     def verify_listen(self, tenant: str, job_id: str, expires: str, signature: str) -> None:
         """Return when this link to listen was signed here and its time has not come.
 
         Raises `LinkExpired` otherwise.
         """
-        self.verify(_listen_key(tenant, job_id), expires, signature)
+        self._verify(_listen_key(tenant, job_id), expires, signature, "")
 
     def verify(self, key: str, expires: str | int, signature: str, filename: str = "") -> None:
         """Return when this very link was signed here and its time has not come.
@@ -122,13 +127,15 @@ class Links:
         Raises `LinkExpired` otherwise. All four values are the link's, `key` and `filename`
         after percent-decoding.
         """
-        expected = self._sign(key, str(expires), filename)
+        if key.startswith(_NO_OBJECT):  # signed for listening or results, and for nothing else
+            raise LinkExpired(_CHANGED)
+        self._verify(key, str(expires), signature, filename)
+
+    def _verify(self, key: str, expires: str, signature: str, filename: str) -> None:
+        expected = self._sign(key, expires, filename)
         if not hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace")):
-            raise LinkExpired(
-                "The link was changed or is not one of this farm: ask for the job again, "
-                "its answer has a new one."
-            )
-        if (read_count(str(expires)) or 0) <= self._now_s():
+            raise LinkExpired(_CHANGED)
+        if (read_count(expires) or 0) <= self._now_s():
             raise LinkExpired(
                 "The link has expired: ask for the job again, its answer has a new one."
             )
@@ -142,13 +149,13 @@ class Links:
 
 
 def _listen_key(tenant: str, job_id: str) -> str:
-    """What is signed in place of an object's key; no object's key begins so."""
-    return f"\0listen\0{tenant}\0{job_id}"
+    """What is signed in place of an object's key."""
+    return f"{_NO_OBJECT}listen\0{tenant}\0{job_id}"
 
 
 def _results_key(tenant: str, batch_id: str, name: str) -> str:
     """What is signed for a batch's results, as for listening."""
-    return f"\0results\0{tenant}\0{batch_id}\0{name}"
+    return f"{_NO_OBJECT}results\0{tenant}\0{batch_id}\0{name}"
 
 
 def public_url(settings: Settings) -> str:

@@ -24,7 +24,7 @@ MISSING_TEXT_CHINESE = "请输入要合成的文本"
 FIELDS = ("text", "voice", "emotion")
 NUMBERS = ("speed", "pitch", "volume")
 FAILED: dict[int, type[BaseModel] | str | None] = dict.fromkeys(
-    (400, 401, 403, 413, 415, 429, 500, 503, 504), ArticleFailure
+    (400, 401, 403, 409, 413, 415, 429, 500, 503, 504), ArticleFailure
 )
 
 

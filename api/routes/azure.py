@@ -232,9 +232,7 @@ def _ended(synthesis_id: str, name: str) -> Batch:
 
 
 def _stream(batch: Batch, name: str, chunks: Iterator[bytes], content_type: str) -> Response:
-    response = Response(content_type=content_type)
-    if request.method != "HEAD":
-        response.response = chunks
+    response = Response(chunks, content_type=content_type)  # a HEAD takes none of them
     response.headers["Content-Disposition"] = f'attachment; filename="{batch.id}-{name}"'
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep a copy of it all

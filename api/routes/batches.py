@@ -18,12 +18,16 @@ from shared.batch_views import BatchView, batch_view
 from shared.batches import RETRIABLE, Batch
 from shared.errors import (
     BodyTooLarge,
+    FarmCrowded,
     ForbiddenAddress,
     IdempotencyConflict,
     InvalidRequest,
     MalformedBody,
     NotFound,
+    NotReplicated,
     NoVoiceReady,
+    StateStoreFull,
+    TextTooLong,
     UnsupportedMediaType,
     WrongState,
 )
@@ -65,7 +69,11 @@ def batch_answer(batch: Batch, status: int = 200, errors: object = None) -> Resp
             UnsupportedMediaType,
             IdempotencyConflict,
             WrongState,
+            TextTooLong,
+            FarmCrowded,
             NoVoiceReady,
+            StateStoreFull,
+            NotReplicated,
         ),
     )
 )
@@ -154,9 +162,9 @@ def get_results(batch_id: str) -> Response:
             "take what is there with ?partial=1",
             batch_status=batch.status.value,
         )
-    response = Response(content_type="application/zip")
-    if request.method != "HEAD":
-        response.response = archive(farm.batches.jobs(batch), farm.store, time.time())
+    # Made part by part, and none for a HEAD, which must not tell a length of 0 either.
+    parts = archive(farm.batches.jobs(batch), farm.store, time.time())
+    response = Response(parts, content_type="application/zip")
     response.headers["Content-Disposition"] = f'attachment; filename="{batch.id}.zip"'
     response.headers["Cache-Control"] = "private, no-cache"
     response.headers["X-Accel-Buffering"] = "no"  # nginx would keep a copy of it all
@@ -194,7 +202,7 @@ def cancel_batch(batch_id: str) -> Response:
         scope=Scope.SUBMIT,
         answers={202: BatchView},
         parameters={"query:status": {"type": "array", "items": {"enum": STATUSES}}},
-        errors=(NotFound, WrongState, InvalidRequest),
+        errors=(NotFound, WrongState, InvalidRequest, TextTooLong, StateStoreFull),
     )
 )
 def retry_batch(batch_id: str) -> Response:

@@ -6,9 +6,17 @@ from api.answers import Operation, current_farm, documented
 from api.guards import current_tenant
 from api.objects import Download, send_object
 from api.queries import check_known
+from api.requests import Fault, describe, raise_faults
 from api.routes.audio import finished_audio
 from shared.captions import CAPTION_TYPES, rendered
-from shared.errors import InvalidRequest, NotFound, ObjectMissing, WrongState
+from shared.errors import (
+    InvalidRequest,
+    NotFound,
+    ObjectMissing,
+    ObjectStoreUnavailable,
+    RangeNotSatisfiable,
+    WrongState,
+)
 from shared.schemas import CaptionsResult, Job
 from shared.tenants import Scope
 
@@ -30,7 +38,7 @@ def wants_words() -> bool:
     """Whether the query asks for the times of words; raises `InvalidRequest` for other values."""
     given = request.args.get("words", "0")
     if given not in ("0", "1"):
-        raise InvalidRequest(f"words is {given[:20]!r}; expected 0 or 1")
+        raise_faults([Fault(field="words", given=describe("words", given), expected="0 or 1")])
     return given == "1"
 
 
@@ -40,14 +48,21 @@ def wants_words() -> bool:
         summary="The captions of a succeeded job, as srt, vtt, lrc or json",
         tag="jobs",
         scope=Scope.READ,
-        answers={200: "*/*", 304: None},
+        answers={200: "*/*", 206: "application/json", 304: None},
         parameters={
             "query:words": {
                 "enum": ["0", "1"],
                 "description": "1: vtt and lrc carry the time of every word, as json always does",
             }
         },
-        errors=(NotFound, WrongState, InvalidRequest, ObjectMissing),
+        errors=(
+            NotFound,
+            WrongState,
+            InvalidRequest,
+            RangeNotSatisfiable,
+            ObjectMissing,
+            ObjectStoreUnavailable,
+        ),
     )
 )
 def get_captions(job_id: str, caption_format: str) -> Response:

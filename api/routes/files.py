@@ -4,7 +4,12 @@ from flask import Blueprint, Response, request
 
 from api.answers import Operation, current_farm, documented
 from api.objects import Download, send_object
-from shared.errors import LinkExpired, ObjectMissing, RangeNotSatisfiable
+from shared.errors import (
+    LinkExpired,
+    ObjectMissing,
+    ObjectStoreUnavailable,
+    RangeNotSatisfiable,
+)
 
 files = Blueprint("files", __name__)
 
@@ -21,7 +26,7 @@ files = Blueprint("files", __name__)
             "query:signature": {"type": "string"},
             "header:Range": {"type": "string"},
         },
-        errors=(LinkExpired, ObjectMissing, RangeNotSatisfiable),
+        errors=(LinkExpired, ObjectMissing, ObjectStoreUnavailable, RangeNotSatisfiable),
     )
 )
 def get_file(key: str) -> Response:

@@ -17,7 +17,9 @@ from shared.errors import (
     InvalidRequest,
     MalformedBody,
     NotFound,
+    NotReplicated,
     NoVoiceReady,
+    StateStoreFull,
     TextTooLong,
     UnknownEmotion,
     UnknownVoice,
@@ -57,6 +59,8 @@ WAIT = {"type": "number", "minimum": 0, "description": "Seconds to wait for the 
             IdempotencyConflict,
             FarmCrowded,
             NoVoiceReady,
+            StateStoreFull,
+            NotReplicated,
         ),
     )
 )
@@ -144,7 +148,7 @@ def cancel_job(job_id: str) -> Response:
         tag="jobs",
         scope=Scope.SUBMIT,
         answers={202: JobView},
-        errors=(NotFound, WrongState),
+        errors=(NotFound, WrongState, TextTooLong, StateStoreFull),
     )
 )
 def retry_job(job_id: str) -> Response:

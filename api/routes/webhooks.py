@@ -4,7 +4,7 @@ from flask import Blueprint, Response, jsonify, request
 
 from api.answers import Operation, current_farm, documented
 from api.guards import current_tenant
-from api.queries import LIMIT_SCHEMA, check_known, read_delivery_status, read_limit
+from api.queries import LIMIT_SCHEMA, read_deliveries
 from api.views import DeliveryList, DeliveryView, SecretView, delivery_view
 from shared.errors import InvalidRequest, NotFound
 from shared.states import DeliveryStatus
@@ -29,12 +29,9 @@ webhooks = Blueprint("webhooks", __name__, url_prefix="/v1/webhooks")
     )
 )
 def list_deliveries() -> Response:
-    check_known(request.args, "cursor", "limit", "status")
+    cursor, limit, status = read_deliveries(request.args)
     page = current_farm().deliveries.page(
-        current_tenant(),
-        cursor=request.args.get("cursor"),
-        limit=read_limit(request.args),
-        status=read_delivery_status(request.args),
+        current_tenant(), cursor=cursor, limit=limit, status=status
     )
     views = [delivery_view(delivery).model_dump(mode="json") for delivery in page.deliveries]
     return jsonify(deliveries=views, next_cursor=page.next_cursor)

@@ -34,6 +34,7 @@ local idempotency = P .. "idempotency:" .. tenant .. ":" .. key
 if key ~= "" then
   local other = redis.call("GET", idempotency)
   local found = other and earlier(other)
+  if found and ARGV[15] == "1" and other ~= id then return {"conflict", other, {}} end
   if found then return found end
 end
 -- A known job has this key too, from now on; it goes with the job, so there may not be many.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from shared.errors import NotFound, TextTooLong, TooManyRequests
+from shared.errors import BodyTooLarge, NotFound, TextTooLong, TooManyRequests
 from shared.jobs import JobFilter
 from shared.limits import Subject, dump_subjects
 from shared.states import BatchStatus, JobStatus
@@ -46,11 +46,27 @@ def test_its_characters_count_for_the_day_from_its_acceptance(farm: Farm) -> Non
 
 def test_one_that_limits_have_no_room_for_is_refused_before_it_is_stored(farm: Farm) -> None:
     tenant = Subject(name="tenant:default", jobs=4, daily_chars=100)
-    with pytest.raises(TooManyRequests):
-        farm.batches.open(head(), "stem", subjects=(tenant,), n_jobs=5, n_chars=5)
-    with pytest.raises(TextTooLong):
-        farm.batches.open(head(), "stem", subjects=(tenant,), n_jobs=1, n_chars=101)
+    store_two_batches(farm)
+    farm.batches.commit("default", "b", subjects=(tenant,))
+    farm.batches.delete("default", "c")
+    with pytest.raises(TooManyRequests, match="and has 3, and this batch has 2"):
+        farm.batches.open(head("d"), "stem", subjects=(tenant,), n_jobs=2, n_chars=5)
+    farm.batches.delete("default", "b")
+    with pytest.raises(BodyTooLarge, match="has 5 inputs; this tenant may have 4 jobs"):
+        farm.batches.open(head("d"), "stem", subjects=(tenant,), n_jobs=5, n_chars=5)
+    with pytest.raises(TextTooLong, match="batch has 101 characters"):
+        farm.batches.open(head("d"), "stem", subjects=(tenant,), n_jobs=2, n_chars=101)
     assert not [key for key in farm.scripts.client.scan_iter("*") if "batch" in key]
+
+
+def test_a_retry_that_finds_no_room_tells_what_the_job_needs(farm: Farm) -> None:
+    store_two_batches(farm)
+    farm.batches.commit("default", "b")
+    farm.batches.commit("default", "c")
+    farm.batches.cancel("default", "b")
+    canceled, tenant = frozenset({JobStatus.CANCELED}), Subject(name="tenant:default", chars=10)
+    with pytest.raises(TooManyRequests, match="and has 9, and this job has 3"):
+        farm.batches.retry("default", "b", canceled, (tenant,))
 
 
 def test_jobs_of_a_batch_that_is_not_accepted_are_nobodys_yet(farm: Farm) -> None:

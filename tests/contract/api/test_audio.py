@@ -57,6 +57,8 @@ def test_audio_that_is_known_is_not_sent_again(api: Any, job: str) -> None:
     tag = api.client.head(f"/v1/jobs/{job}/audio").headers["ETag"]
     answer = api.client.get(f"/v1/jobs/{job}/audio", headers={"If-None-Match": f'"x", {tag}'})
     assert (answer.status_code, answer.data) == (304, b"")
+    headers = {"If-None-Match": tag, "Range": "bytes=1024-"}
+    assert api.client.get(f"/v1/jobs/{job}/audio", headers=headers).status_code == 304
 
 
 def test_head_tells_the_size_without_the_audio(api: Any, job: str) -> None:
@@ -161,6 +163,15 @@ def test_a_wrong_field_of_the_articles_calls_is_a_400_that_names_it(api: Any) ->
     answer = api.client.post("/api/tts", data="{", content_type="application/json")
     assert (answer.status_code, answer.json["code"]) == (400, 400)
     assert answer.json["msg"].startswith("请求格式不正确: ")
+    answer = api.client.post("/api/tts", json={"text": "好", "webhook_url": "http://127.0.0.1/"})
+    assert (answer.status_code, answer.json["code"]) == (400, 400)
+    assert answer.json["msg"].startswith("回调地址不可用: ")
+
+
+def test_an_id_that_is_taken_is_the_articles_409(api: Any, job: str) -> None:
+    answer = api.client.post("/api/tts", json={"text": "别的。", "id": job})
+    assert answer.status_code == 409
+    assert answer.json == {"code": 409, "msg": "该任务编号已被其他请求使用"}
 
 
 @pytest.mark.parametrize(
@@ -207,3 +218,6 @@ def test_the_link_to_listen_plays_without_a_key_and_only_as_it_was_signed(guarde
     for path, query in changed:
         answer = guarded.client.get(f"{path}?{query}")
         assert (answer.status_code, answer.json["code"]) == (403, "link_expired"), (path, query)
+    query = parts.query.replace("tenant=a&", "")
+    answer = guarded.client.get(f"/v1/files/%00listen%00a%00{made}?{query}")
+    assert (answer.status_code, answer.json["code"]) == (403, "link_expired")

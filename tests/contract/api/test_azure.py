@@ -294,6 +294,7 @@ def test_a_link_to_results_works_for_those_alone(api: Any) -> None:
     assert api.client.get(link).status_code == 200
     head = api.client.head(link)
     assert (head.status_code, head.data) == (200, b"")
+    assert "Content-Length" not in head.headers
     for other in (
         link.replace("/first/", "/second/"),
         link.replace("results.zip", "summary.json"),
@@ -320,9 +321,13 @@ def test_limits_and_scopes_are_the_keys_own(guarded: Any) -> None:
     reader = {"Ocp-Apim-Subscription-Key": guarded.headers("a", "read")["Authorization"][7:]}
     answer = guarded.client.put(f"{PATH}/mine", json=PLAIN, headers=reader)
     assert (answer.status_code, answer.json["error"]["code"]) == (403, "Forbidden")
-    small = {"Ocp-Apim-Subscription-Key": guarded.headers("a", jobs=1)["Authorization"][7:]}
+    small = {"Ocp-Apim-Subscription-Key": guarded.headers("a", jobs=2)["Authorization"][7:]}
+    guarded.submit(headers=small)
     answer = guarded.client.put(f"{PATH}/mine", json=PLAIN, headers=small)
     assert (answer.status_code, answer.json["error"]["code"]) == (429, "TooManyRequests")
+    tiny = {"Ocp-Apim-Subscription-Key": guarded.headers("a", jobs=1)["Authorization"][7:]}
+    answer = guarded.client.put(f"{PATH}/mine", json=PLAIN, headers=tiny)
+    assert (answer.status_code, answer.json["error"]["code"]) == (413, "BadRequest")
     nobody = guarded.client.put(f"{PATH}/mine", json=PLAIN)
     assert (nobody.status_code, nobody.json["error"]["code"]) == (401, "Unauthorized")
 

@@ -69,6 +69,7 @@ def test_what_is_there_can_be_fetched_before_the_end(api: Any) -> None:
     assert api.client.get(f"/v1/batches/{batch_id}/results.zip?partial=yes").status_code == 422
     head = api.client.head(f"/v1/batches/{batch_id}/results.zip?partial=1")
     assert (head.status_code, head.data) == (200, b"")
+    assert "Content-Length" not in head.headers
 
 
 def test_json_and_lines_with_one_key_are_one_batch(api: Any) -> None:
@@ -79,6 +80,13 @@ def test_json_and_lines_with_one_key_are_one_batch(api: Any) -> None:
     assert len(api.client.get("/v1/jobs").json["jobs"]) == 2
     other = api.client.post("/v1/batches", json={"inputs": ["三"]}, headers=KEY)
     assert (other.status_code, other.json["code"]) == (409, "idempotency_conflict")
+
+
+def test_a_second_line_of_settings_is_at_fault(api: Any) -> None:
+    lines = '{"batch": {"id": "mine"}}\n{"batch": {"accept": "all"}}\n"一"\n'
+    answer = api.client.post("/v1/batches", data=lines, content_type=LINES)
+    assert (answer.status_code, answer.json["inputs_at_fault"]) == (422, 1)
+    assert (answer.json["errors"][0]["line"], answer.json["errors"][0]["field"]) == (2, "batch")
 
 
 def test_one_bad_line_refuses_all_and_every_bad_line_is_named(api: Any) -> None:

@@ -159,6 +159,7 @@ def test_what_there_is_not_is_refused(
 ) -> None:
     answer = api.client.get(f"/v1/jobs/{job}/{path}")
     assert (answer.status_code, answer.json["code"]) == (status, code)
+    assert status == 404 or answer.json["errors"][0]["field"] in path
 
 
 def test_captions_that_left_the_store_are_a_410(api: Any, job: str) -> None:

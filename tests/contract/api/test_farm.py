@@ -82,9 +82,21 @@ def test_a_webhooks_delivery_is_listed_shown_and_replayed(api: Any) -> None:
     assert (answer.status_code, answer.json["status"]) == (202, "due")
     assert api.client.get("/v1/webhooks/deliveries/none").status_code == 404
     assert api.client.post("/v1/webhooks/deliveries/none/replay").status_code == 404
-    assert api.client.get("/v1/webhooks/deliveries?cursor=x").status_code == 422
-    assert api.client.get("/v1/webhooks/deliveries?status=lost").status_code == 422
+    wrong = api.client.get("/v1/webhooks/deliveries?cursor=x&status=lost&limit=0&n=1")
+    assert (wrong.status_code, wrong.json["code"]) == (422, "invalid_request")
+    assert {one["field"] for one in wrong.json["errors"]} == {"n", "limit", "status", "cursor"}
     assert api.client.get("/v1/webhooks/deliveries?status=dead").json["deliveries"] == []
+
+
+def test_deliveries_are_listed_page_by_page(api: Any) -> None:
+    for name in ("a" * 64, "b-_"):
+        api.submit(id=name, webhook_url="https://example.com/hook")
+        api.finish()
+    first = api.client.get("/v1/webhooks/deliveries?limit=1").json
+    query = {"limit": 1, "cursor": first["next_cursor"]}
+    second = api.client.get("/v1/webhooks/deliveries", query_string=query).json
+    jobs = [page["deliveries"][0]["job"] for page in (first, second)]
+    assert (jobs, second["next_cursor"]) == (["b-_", "a" * 64], None)
 
 
 def test_a_rotated_secret_signs_beside_the_old_one(api: Any) -> None:

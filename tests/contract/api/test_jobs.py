@@ -42,6 +42,15 @@ def test_the_same_key_with_another_body_is_a_409(api: Any) -> None:
     assert (answer.status_code, answer.json["code"]) == (409, "idempotency_conflict")
 
 
+def test_the_same_key_with_another_id_is_a_409(api: Any) -> None:
+    for job_id, status in (("a", 202), ("b", 409), ("a", 202)):
+        answer = api.client.post("/v1/jobs", json={"id": job_id, "text": "一"}, headers=KEY)
+        assert answer.status_code == status
+    assert api.client.get("/v1/jobs/b").status_code == 404
+    again = api.client.post("/v1/jobs", json={"text": "一"}, headers=KEY)
+    assert (again.status_code, again.json["id"]) == (202, "a")
+
+
 def test_a_chosen_id_is_kept_and_refused_for_another_body(api: Any) -> None:
     assert api.submit(id="lesson-1") == "lesson-1"
     assert api.submit(id="lesson-1") == "lesson-1"

@@ -392,7 +392,7 @@ def test_head_describes_the_stream(api: Api, studio: Callable[..., Studio]) -> N
     answer = api.client.head(made.url)
     assert (answer.status_code, answer.content_type) == (200, "audio/mpeg")
     assert answer.headers["Accept-Ranges"] == "bytes"
-    assert "Content-Length" not in answer.headers or answer.headers["Content-Length"] == "0"
+    assert "Content-Length" not in answer.headers
     made.render(0, 1, 2)
     file = made.assemble()
     answer = api.client.head(made.url)

@@ -15,6 +15,10 @@ def test_an_object_is_read() -> None:
     }
 
 
+def test_the_mark_that_windows_puts_before_a_file_is_passed_over() -> None:
+    assert parse_json(b'\xef\xbb\xbf{"text": "a"}') == {"text": "a"}
+
+
 @pytest.mark.parametrize(
     ("data", "told"),
     [

@@ -1,5 +1,6 @@
 """Errors as callers see them, and the document that names them."""
 
+import json
 import re
 from typing import Any
 
@@ -7,8 +8,9 @@ import pytest
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
+from api.errors import refusal
 from api.openapi import PLACEHOLDER, described_routes
-from shared.errors import FarmError, all_errors
+from shared.errors import FarmError, SlowCaller, Unavailable, all_errors
 
 PLACEHOLDERS = re.compile(r"\{\w+\}")
 PAGES = {"/", "/farm", "/docs", "/openapi.json", "/static/<path:filename>"}
@@ -31,6 +33,14 @@ def test_a_wrong_method_says_which_are_right(client: FlaskClient) -> None:
     answer = client.put("/v1/voices")
     assert (answer.status_code, answer.json["code"]) == (405, "method_not_allowed")
     assert "GET" in answer.headers["Allow"]
+
+
+def test_a_refusal_before_the_app_says_when_to_come_back() -> None:
+    head, _, body = refusal(Unavailable("No room.", retry_after_s=7), "r-1").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert b"\r\nRetry-After: 7" in head
+    assert json.loads(body)["request_id"] == "r-1"
+    assert b"Retry-After" not in refusal(SlowCaller(), "r-2")
 
 
 def test_every_error_of_the_tree_is_answered_with_its_status_and_code(client: FlaskClient) -> None:
@@ -108,6 +118,24 @@ def test_the_document_names_what_is_refused_before_redis_is_asked(
     assert answer.status_code == status
     told = client.get("/openapi.json").json["paths"][path][method]["responses"]
     assert answer.mimetype in told[str(status)]["content"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "codes"),
+    [
+        ("post", "/v1/jobs", "429", {"farm_crowded", "too_many_requests"}),
+        ("post", "/v1/jobs", "503", {"no_voice_ready", "state_store_full", "not_replicated"}),
+        ("post", "/v1/batches", "413", {"body_too_large", "text_too_long"}),
+        ("post", "/v1/batches", "429", {"farm_crowded", "too_many_requests"}),
+        ("get", "/v1/files/{key}", "503", {"object_store_unavailable"}),
+        ("get", "/v1/jobs/{job_id}/captions.{caption_format}", "416", {"range_not_satisfiable"}),
+    ],
+)
+def test_the_document_names_every_code_of_a_status(
+    client: FlaskClient, method: str, path: str, status: str, codes: set[str]
+) -> None:
+    told = client.get("/openapi.json").json["paths"][path][method]["responses"][status]
+    assert codes <= set(re.findall(r"`(\w+)`", told["description"]))
 
 
 def test_the_document_names_both_forms_of_speech_and_every_filter(client: FlaskClient) -> None:
