@@ -389,6 +389,27 @@ def test_a_custom_checkpoint_replaces_the_voices(model: Path) -> None:
     refuse(model, "leads out of the model folder")
 
 
+def test_a_custom_checkpoint_may_be_a_folder_and_its_extras_have_usual_names(model: Path) -> None:
+    older = model / AM.with_name("checkpoint_9.pth")
+    older.write_bytes(b"not read")
+    (model / VOICE / "am/mvn.npy").rename(model / "mvn.npy")
+    custom = {
+        "voice_name": "mine",
+        "am_ckpt": AM.parent.as_posix(),
+        "voc_ckpt": VOC.parent.as_posix(),
+        "am_config": AM_CONFIG.as_posix(),
+        "voc_config": VOC_CONFIG.as_posix(),
+    }
+    edit(model / "configuration.json", "model", "custom_ckpt", value=custom)
+    assert [voice.name for voice in load(model).voices()] == ["mine"]
+    edit(model / "configuration.json", "model", "custom_ckpt", value=custom | {"se_file": 5})
+    refuse(model, "custom_ckpt.se_file is 5, expected a path")
+    (model / AM).unlink()
+    older.unlink()
+    edit(model / "configuration.json", "model", "custom_ckpt", value=custom)
+    refuse(model, "holds no checkpoint")
+
+
 def test_a_base_model_folder_loads(model: Path) -> None:
     base = model / "basemodel_16k"
     base.mkdir()
