@@ -105,13 +105,24 @@ def test_a_checkpoint_of_the_format_before_zip_loads(model: Path, part: Path) ->
     refuse(model, "truncated or no checkpoint")
 
 
+@pytest.mark.parametrize("part", [AM, VOC])
+def test_a_checkpoint_that_ends_in_its_pickle_is_refused(model: Path, part: Path) -> None:
+    entries = torch.load(model / part, weights_only=True)
+    torch.save(entries, model / part, _use_new_zipfile_serialization=False)
+    data = (model / part).read_bytes()
+    for size in range(1, 2000, 7):
+        (model / part).write_bytes(data[:size])
+        with pytest.raises(EngineUnavailable, match=r"truncated or no checkpoint|or is damaged"):
+            read_checkpoint(model / part)
+
+
 def test_code_in_a_checkpoint_is_not_run(model: Path) -> None:
     class Trap:
         def __reduce__(self) -> Any:
             return Path.touch, (model / "ran",)
 
     torch.save({"model": Trap()}, model / AM)
-    refuse(model, "more than tensors")
+    refuse(model, r"more than tensors, or is damaged, and was not loaded: it asks for \S+$")
     assert not (model / "ran").exists()
 
 
