@@ -16,6 +16,8 @@ from worker.engine.sambert.folder import CHECKSUMS, is_plain, read_checksums, sh
 
 DEFAULT_REVISION = "master"
 Report = Callable[[str], None]
+# What the system says of a place where nothing can be written, however often one tries.
+_UNWRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 _MIB = 1024 * 1024
 _STEP_BYTES = 8 * _MIB  # progress is reported each time this much of a file has arrived
 
@@ -195,7 +197,7 @@ def translate(error: BaseException, ref: ModelRef, folder: Path) -> Unavailable:
         return EngineUnavailable(
             f"The hub has no model {what} for everyone (HTTP {status}); check id and revision"
         )
-    if isinstance(error, PermissionError):
+    if isinstance(error, OSError) and error.errno in _UNWRITABLE:
         return EngineUnavailable(f"{folder} cannot be written: {error}")
     return Unavailable(
         f"{what} could not be fetched ({_line(error)}); try again, it goes on where it stopped"

@@ -115,8 +115,14 @@ def test_a_revision_the_hub_lacks_is_not_worth_a_retry(hub: FakeHub, models: Pat
 
 def test_a_folder_that_cannot_be_made_is_named(hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(Unavailable, match="could not be fetched"):
+    with pytest.raises(EngineUnavailable, match="file cannot be written"):
         fetch(REF, tmp_path / "file", endpoint=hub.url)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_place_where_nothing_can_be_written_is_named(number: int, models: Path) -> None:
+    found = translate(OSError(number, "not here"), REF, models)
+    assert f"{models} cannot be written" in found.message
 
 
 def test_a_full_disk_is_told_as_such(hub: FakeHub, models: Path) -> None:

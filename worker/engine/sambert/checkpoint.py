@@ -5,6 +5,8 @@ training state is never read. Weight norm is folded here, once, in float64.
 """
 
 import pickle
+import re
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,16 @@ State = dict[str, Tensor]
 _SHOWN = 5  # faults spelled out in a message; a wrong config makes hundreds
 # How a checkpoint from before torch's zip format begins, which cannot be memory-mapped.
 _UNZIPPED = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
+# What torch lets pass from a file that ends, or goes wrong, in the middle of its pickle.
+_CUT_SHORT = (
+    RuntimeError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    struct.error,
+)
 
 # How weight norm's direction and gain are named by torch before and since 2.0.
 _NORM_NAMES = (
@@ -42,13 +54,13 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         entries = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except FileNotFoundError as error:
         raise EngineUnavailable(f"{path} is missing; fetch the model again") from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+    except _CUT_SHORT as error:
         raise EngineUnavailable(
             f"{path} is truncated or no checkpoint ({_first_line(error)}); fetch the model again"
         ) from error
     except pickle.UnpicklingError as error:
         raise EngineUnavailable(
-            f"{path} holds more than tensors and was not loaded ({_first_line(error)})"
+            f"{path} holds more than tensors, or is damaged, and was not loaded{_asked_for(error)}"
         ) from error
     if not isinstance(entries, Mapping):
         raise EngineUnavailable(f"{path} holds a {type(entries).__name__}, expected entries")
@@ -156,6 +168,12 @@ def _tensors(values: Any, path: Path, entry: str) -> State:
     if wrong:
         raise EngineUnavailable(f"{path}: {entry}.{wrong[0]} is no tensor")
     return {str(name): value for name, value in values.items()}
+
+
+def _asked_for(error: pickle.UnpicklingError) -> str:
+    """What the file would have run. The rest of torch's message says how to run it all the same."""
+    found = re.search(r"GLOBAL (\S+)", str(error))
+    return f": it asks for {found[1]}" if found else ""
 
 
 def _first_line(error: BaseException) -> str:

@@ -128,10 +128,11 @@ class Reader:
 
     def counts(self, key: str) -> tuple[int, ...]:
         value = self.values.get(key)
-        if not isinstance(value, list) or not all(type(v) is int and v > 0 for v in value):
+        listed = value if isinstance(value, list) else []
+        if not listed or not all(type(v) is int and v > 0 for v in listed):
             self.faults.append(f"{key} is {value!r}, expected a list of positive integers")
             return (1,)
-        return tuple(value)
+        return tuple(listed)
 
     def refuse(self, key: str, reason: str) -> None:
         if self.values.get(key):
@@ -273,6 +274,8 @@ def _fsmn(read: Reader, side: str) -> FsmnShape:
     paddings = tuple((round((size - 1) / 2) + s, (size - 1) // 2 - max(s, 0)) for s in shifts)
     if any(min(pair) < 0 for pair in paddings):
         read.faults.append(f"{side}_shift {shifts} is larger than half of the filter")
+    elif any(sum(pair) != size - 1 for pair in paddings):
+        read.faults.append(f"{side}_shift {shifts} does not fit {side}_filter_size {size}")
     return FsmnShape(
         filter_size=size,
         paddings=paddings,

@@ -234,25 +234,39 @@ def _custom_voice(folder: Path, custom: Any, rate_hz: int) -> VoiceFiles:
         raise EngineUnavailable(f"{folder}: custom_ckpt must name {', '.join(needed)}")
     _require_name(custom["voice_name"], folder / "configuration.json")
     root = folder.resolve()
+    own = {key: _inside(root, key, custom[key]) for key in needed[1:]}
 
-    def at(key: str) -> Path:
-        path = (root / custom[key]).resolve()
-        if not path.is_relative_to(root):
-            raise EngineUnavailable(f"{folder}: custom_ckpt.{key} leads out of the model folder")
-        return _existing(path)
+    def extra(key: str, usual: str) -> Path | None:
+        given = custom.get(key)
+        return _existing(_inside(root, key, given)) if given else _optional(root / usual)
 
     return VoiceFiles(
         name=custom["voice_name"],
         folder=root,
         rate_hz=rate_hz,
-        am_config=at("am_config"),
-        am_checkpoint=at("am_ckpt"),
-        voc_config=at("voc_config"),
-        voc_checkpoint=at("voc_ckpt"),
-        mvn=at("mvn_file") if custom.get("mvn_file") else None,
-        se=at("se_file") if custom.get("se_file") else None,
-        audio_config=at("audio_config") if custom.get("audio_config") else None,
+        am_config=_existing(own["am_config"]),
+        am_checkpoint=_chosen_checkpoint(own["am_ckpt"]),
+        voc_config=_existing(own["voc_config"]),
+        voc_checkpoint=_chosen_checkpoint(own["voc_ckpt"]),
+        mvn=extra("mvn_file", "mvn.npy"),
+        se=extra("se_file", "se.npy"),
+        audio_config=extra("audio_config", "audio_config.yaml"),
     )
+
+
+def _inside(root: Path, key: str, value: Any) -> Path:
+    """Where an entry of `custom_ckpt` leads, which is nowhere but into the model's folder."""
+    if not isinstance(value, str):
+        raise EngineUnavailable(f"{root}: custom_ckpt.{key} is {value!r}, expected a path")
+    path = (root / value).resolve()
+    if not path.is_relative_to(root):
+        raise EngineUnavailable(f"{root}: custom_ckpt.{key} leads out of the model folder")
+    return path
+
+
+def _chosen_checkpoint(path: Path) -> Path:
+    """The checkpoint `custom_ckpt` names by itself or, as upstream's examples do, by its folder."""
+    return _newest_checkpoint(path) if path.is_dir() else _existing(path)
 
 
 def _newest_checkpoint(folder: Path) -> Path:

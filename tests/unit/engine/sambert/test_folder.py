@@ -105,13 +105,24 @@ def test_a_checkpoint_of_the_format_before_zip_loads(model: Path, part: Path) ->
     refuse(model, "truncated or no checkpoint")
 
 
+@pytest.mark.parametrize("part", [AM, VOC])
+def test_a_checkpoint_that_ends_in_its_pickle_is_refused(model: Path, part: Path) -> None:
+    entries = torch.load(model / part, weights_only=True)
+    torch.save(entries, model / part, _use_new_zipfile_serialization=False)
+    data = (model / part).read_bytes()
+    for size in range(1, 2000, 7):
+        (model / part).write_bytes(data[:size])
+        with pytest.raises(EngineUnavailable, match=r"truncated or no checkpoint|or is damaged"):
+            read_checkpoint(model / part)
+
+
 def test_code_in_a_checkpoint_is_not_run(model: Path) -> None:
     class Trap:
         def __reduce__(self) -> Any:
             return Path.touch, (model / "ran",)
 
     torch.save({"model": Trap()}, model / AM)
-    refuse(model, "more than tensors")
+    refuse(model, r"more than tensors, or is damaged, and was not loaded: it asks for \S+$")
     assert not (model / "ran").exists()
 
 
@@ -188,6 +199,9 @@ def test_another_architecture_is_refused(
         ("decoder_num_heads", 3, "no multiple of decoder_num_heads"),
         ("postnet_shift", [1, 2], "postnet_shift is"),
         ("predictor_shift", 30, "larger than half"),
+        ("predictor_shift", -1, "does not fit predictor_filter_size"),
+        ("dur_pred_prenet_units", [], r"dur_pred_prenet_units is \[\], expected a list"),
+        ("decoder_prenet_units", [], r"decoder_prenet_units is \[\], expected a list"),
         ("nsf_norm_type", "log", "nsf_norm_type is 'log'"),
         ("NSF", False, "the acoustic model makes 22 mels, the vocoder reads 20"),
     ],
@@ -387,6 +401,27 @@ def test_a_custom_checkpoint_replaces_the_voices(model: Path) -> None:
     custom["am_ckpt"] = "../../outside.pth"
     edit(model / "configuration.json", "model", "custom_ckpt", value=custom)
     refuse(model, "leads out of the model folder")
+
+
+def test_a_custom_checkpoint_may_be_a_folder_and_its_extras_have_usual_names(model: Path) -> None:
+    older = model / AM.with_name("checkpoint_9.pth")
+    older.write_bytes(b"not read")
+    (model / VOICE / "am/mvn.npy").rename(model / "mvn.npy")
+    custom = {
+        "voice_name": "mine",
+        "am_ckpt": AM.parent.as_posix(),
+        "voc_ckpt": VOC.parent.as_posix(),
+        "am_config": AM_CONFIG.as_posix(),
+        "voc_config": VOC_CONFIG.as_posix(),
+    }
+    edit(model / "configuration.json", "model", "custom_ckpt", value=custom)
+    assert [voice.name for voice in load(model).voices()] == ["mine"]
+    edit(model / "configuration.json", "model", "custom_ckpt", value=custom | {"se_file": 5})
+    refuse(model, "custom_ckpt.se_file is 5, expected a path")
+    (model / AM).unlink()
+    older.unlink()
+    edit(model / "configuration.json", "model", "custom_ckpt", value=custom)
+    refuse(model, "holds no checkpoint")
 
 
 def test_a_base_model_folder_loads(model: Path) -> None:
