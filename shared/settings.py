@@ -8,6 +8,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.addresses import AddressGuard
+from shared.numbers import read_decimal
 from shared.problems import WrongSetting
 from shared.redis_address import parse_redis_url
 
@@ -17,7 +19,9 @@ PREFIX = "TTSFARM_"
 class Settings(BaseSettings):
     """Read from the environment; a value that does not fit is refused at start with its name."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", allow_inf_nan=False
+    )
 
     secrets_dir: Path | None = Field(
         default=None,
@@ -298,6 +302,28 @@ class Settings(BaseSettings):
     def _is_redis_url(cls, url: SecretStr) -> SecretStr:
         parse_redis_url(url.get_secret_value())
         return url
+
+    @field_validator("webhook_delays_s")
+    @classmethod
+    def _is_a_schedule(cls, delays_s: str) -> str:
+        read_delays(delays_s)
+        return delays_s
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _is_a_guard(cls, allowed: str) -> str:
+        AddressGuard.parse(allowed)
+        return allowed
+
+
+def read_delays(delays_s: str) -> tuple[float, ...]:
+    """The seconds before each try of a delivery. Raises `ValueError` that says what is wrong."""
+    given = [delay.strip() for delay in delays_s.split(",") if delay.strip()]
+    read = [read_decimal(delay) for delay in given]
+    waits_s = tuple(delay_s for delay_s in read if delay_s is not None and delay_s >= 0)
+    if not waits_s or len(waits_s) < len(given):
+        raise ValueError("should be seconds from 0 up, comma-separated, such as 0,5,300")
+    return waits_s
 
 
 @cache
