@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 
 from api.children import Children, Program
@@ -64,7 +65,7 @@ class Supervisor:
         self._url = ""
 
     def run(self) -> None:
-        """Serve until SIGINT or SIGTERM; raises `SetupProblem` when the farm can not come up."""
+        """Serve until told to stop by a signal; raises `SetupProblem` when it can not come up."""
         options = self._options
         with owned(options.data_dir) as lock, self._signals():
             require_room(options.data_dir)
@@ -187,10 +188,14 @@ class Supervisor:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        def note(*_: object) -> None:
-            self._stops += 1
+        def note(number: int, _: object) -> None:
+            # A closed terminal tells it twice, by its shell too; that is no hurry.
+            self._stops = max(1, self._stops) if number == signal.SIGHUP else self._stops + 1
 
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        heeded = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+            heeded.append(signal.SIGHUP)
+        before = {number: signal.signal(number, note) for number in heeded}
         try:
             yield
         finally:
@@ -271,4 +276,6 @@ def _unreadiness(client: FarmClient) -> str | None:
 
 def run_farm(options: UpOptions) -> None:
     """Run a farm in this process's name until it is told to stop."""
+    if isinstance(sys.stdout, TextIOWrapper):  # no terminal's encoding may end a farm
+        sys.stdout.reconfigure(errors="backslashreplace")
     Supervisor(options, Console(sys.stdout, os.environ), os.environ).run()

@@ -249,6 +249,14 @@ def test_a_person_reads_the_warnings_of_redis_and_not_its_greetings():
     assert machine.getvalue().count(start) == 2
 
 
+def test_a_reader_that_is_gone_stops_no_farm() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as out:
+        os.close(reader)
+        for text in ("one", "two"):
+            Console(out, {}).say(text)
+
+
 def test_the_command_a_newcomer_copies_names_the_farm():
     assert "http://127.0.0.1:8080/synthesize" in hello("http://127.0.0.1:8080")
     assert " -d voice=fake " in hello("http://127.0.0.1:8080", "fake")
