@@ -104,6 +104,21 @@ def test_a_child_that_keeps_ending_is_tried_on_in_a_farm_that_was_up(out):
     assert "Next try in 5 s" in out.getvalue()
 
 
+def test_a_child_that_can_not_be_started_again_is_tried_on(out, tmp_path):
+    children = Children(console=Console(out, {}), patient=True, clock=Clock())
+    upgraded = tmp_path / "server"
+    upgraded.symlink_to(sys.executable)
+    children.start(Program(name="one", command=(str(upgraded), "-c", ""), environment={}))
+    upgraded.unlink()
+    told = "one could not be started (No such file or directory); starting it again"
+    tick_until(children, lambda: told in out.getvalue())
+    upgraded.symlink_to(sys.executable)
+    tick_until(
+        children, lambda: "one has ended" in out.getvalue() and "status 0)" in out.getvalue()
+    )
+    children.stop(["one"], hurry=lambda: True)
+
+
 def test_a_child_is_asked_to_end_before_it_is_killed(children, out):
     script = (
         "import signal, sys, time\n"
