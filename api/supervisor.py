@@ -3,6 +3,7 @@
 Workers stop before what they depend on; Redis, which holds the jobs, goes last.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -229,14 +230,16 @@ def usable_port(host: str, port: int) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address[4])
             return int(probe.getsockname()[1])
-    except socket.gaierror as error:
-        raise SetupProblem(
-            f"--host {host} is no address of this machine. Use 127.0.0.1, or 0.0.0.0 for all."
-        ) from error
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise SetupProblem(
+                f"--host {host} is no address of this machine. Use 127.0.0.1, or 0.0.0.0 for all."
+            ) from error
+        # Those below 1024 are root's: the next one would be refused as this one is.
+        other = port + 1 if 1024 <= port < 65_535 else 8080
         raise SetupProblem(
             f"Port {port} on {host} can not be used ({error.strerror}). Choose another, such as "
-            f"--port {port + 1 if port < 65_535 else 8080}, or --port 0 for any free one."
+            f"--port {other}, or --port 0 for any free one."
         ) from error
 
 
