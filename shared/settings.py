@@ -1,11 +1,13 @@
 """Every setting of the farm, typed, read once from the environment (`TTSFARM_<NAME>`)."""
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from shared.addresses import AddressGuard
@@ -14,6 +16,8 @@ from shared.problems import WrongSetting
 from shared.redis_address import parse_redis_url
 
 PREFIX = "TTSFARM_"
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,61}[A-Za-z0-9]")  # what S3's client takes
+NO_PLACE = frozenset("/?#@ ")
 
 
 class Settings(BaseSettings):
@@ -303,6 +307,20 @@ class Settings(BaseSettings):
         parse_redis_url(url.get_secret_value())
         return url
 
+    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @classmethod
+    def _is_endpoint(cls, endpoint: str | None, info: ValidationInfo) -> str | None:
+        if endpoint or info.field_name == "s3_endpoint":  # no public one is the same one
+            _check_endpoint(endpoint or "")
+        return endpoint
+
+    @field_validator("s3_bucket")
+    @classmethod
+    def _is_bucket(cls, name: str) -> str:
+        if not BUCKET.fullmatch(name):
+            raise ValueError("should be 3 to 63 letters, digits, dots and hyphens")
+        return name
+
     @field_validator("webhook_delays_s")
     @classmethod
     def _is_a_schedule(cls, delays_s: str) -> str:
@@ -314,6 +332,17 @@ class Settings(BaseSettings):
     def _is_a_guard(cls, allowed: str) -> str:
         AddressGuard.parse(allowed)
         return allowed
+
+
+def _check_endpoint(endpoint: str) -> None:
+    scheme, _, place = endpoint.removesuffix("/").rpartition("://")
+    try:
+        parts = urlsplit(f"//{place}")
+        fits = bool(parts.hostname) and parts.port != 0 and not NO_PLACE.intersection(place)
+    except ValueError:  # for a port that is none
+        fits = False
+    if not fits or scheme not in ("", "http", "https"):
+        raise ValueError("should be host:port, with or without http:// or https://, and no path")
 
 
 def read_delays(delays_s: str) -> tuple[float, ...]:
