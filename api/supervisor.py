@@ -135,15 +135,14 @@ class Supervisor:
     def _await_ready(self) -> None:
         client = FarmClient(self._url, timeout_s=2.0, tries=1)
         patient_until = time.monotonic() + PATIENCE_S
-        while (trouble := _unreadiness(client)) is not None:
+        while isinstance(found := ready_voices(client), str):
             self._tick_for(POLL_S)
             if time.monotonic() > patient_until:
                 patient_until += PATIENCE_S
-                self._console.alert(f"Not ready yet: {trouble}")
-        self._greet(client)
+                self._console.alert(f"Not ready yet: {found}")
+        self._greet(found)
 
-    def _greet(self, client: FarmClient) -> None:
-        voices = client.ready_voices()
+    def _greet(self, voices: list[str]) -> None:
         guarded = self._options.auth != "none"
         if not guarded and self._options.host not in LOOPBACK:
             self._console.alert(f"Anyone who reaches {self._options.host} can use this farm.")
@@ -266,15 +265,15 @@ def _reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _unreadiness(client: FarmClient) -> str | None:
-    """Why the farm is not ready, or None when it is."""
+def ready_voices(client: FarmClient) -> list[str] | str:
+    """The voices a farm that is ready can speak with, else why it is not ready."""
     try:
         client.ready()
+        return client.ready_voices()
     except FarmUnreachable:
         return "the API does not answer yet"
     except FarmProblem as problem:
         return problem.message
-    return None
 
 
 def run_farm(options: UpOptions) -> None:
