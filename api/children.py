@@ -110,20 +110,24 @@ class Children:
         program = child.program
         child.start_at_s = None
         child.started_s = self.clock()
-        child.process = subprocess.Popen(
-            program.command,
-            env=dict(program.environment),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            bufsize=0,
-            pass_fds=program.inherits,
-            start_new_session=True,
-            preexec_fn=_tie(program.orphan_signal),  # safe: no other thread runs
-        )
-        if child.process.stdout is not None:
-            os.set_blocking(child.process.stdout.fileno(), False)
-            self._selector.register(child.process.stdout, selectors.EVENT_READ, child)
+        try:
+            child.process = process = subprocess.Popen(
+                program.command,
+                env=dict(program.environment),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                bufsize=0,
+                pass_fds=program.inherits,
+                start_new_session=True,
+                preexec_fn=_tie(program.orphan_signal),  # safe: no other thread runs
+            )
+        except OSError as error:  # no memory or process is left for it, or its program is gone
+            self._try_again(child, f"could not be started ({error.strerror})")
+            return
+        if process.stdout is not None:
+            os.set_blocking(process.stdout.fileno(), False)
+            self._selector.register(process.stdout, selectors.EVENT_READ, child)
 
     def _read(self, child: _Child) -> bool:
         """Print one read's worth of lines; False when there was nothing to read."""
@@ -169,10 +173,13 @@ class Children:
             return
         if self.clock() - child.started_s >= SETTLED_S:
             child.failures = 0
+        self._try_again(child, _describe(status))
+
+    def _try_again(self, child: _Child, how: str) -> None:
         child.failures += 1
         delay_s = DELAYS_S[min(child.failures, len(DELAYS_S)) - 1]
         child.start_at_s = self.clock() + delay_s
-        name, how = child.program.name, _describe(status)
+        name = child.program.name
         if child.failures < LOOP_FROM:
             self.console.alert(f"{name} {how}; starting it again in {delay_s:g} s")
             return

@@ -4,7 +4,9 @@ On a terminal a JSON log line is shown as a sentence with the time; elsewhere li
 came.
 """
 
+import errno
 import json
+import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +14,7 @@ from typing import Any, TextIO
 
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 ALERT = 31
+GONE = (errno.EPIPE, errno.EIO)  # a pipe's reader, a terminal
 FAINT = 2
 LEVEL_COLOURS = {"WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 # Shown on a terminal beside a log line's message; the rest of the line is for machines.
@@ -70,8 +73,14 @@ class Console:
         self._print(text)
 
     def _print(self, text: str) -> None:
-        self._out.write(text + "\n")
-        self._out.flush()
+        try:
+            self._out.write(text + "\n")
+            self._out.flush()
+        except OSError as error:
+            # The reader is gone, as after Ctrl-C to `up | tee`: the farm has yet to stop in order.
+            if error.errno in GONE:
+                with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # no path of ours
+                    os.dup2(nowhere.fileno(), self._out.fileno())
 
     def _paint(self, colour: int, text: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._coloured else text

@@ -3,6 +3,7 @@
 Workers stop before what they depend on; Redis, which holds the jobs, goes last.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
 
 from api.children import Children, Program
@@ -64,7 +66,7 @@ class Supervisor:
         self._url = ""
 
     def run(self) -> None:
-        """Serve until SIGINT or SIGTERM; raises `SetupProblem` when the farm can not come up."""
+        """Serve until told to stop by a signal; raises `SetupProblem` when it can not come up."""
         options = self._options
         with owned(options.data_dir) as lock, self._signals():
             require_room(options.data_dir)
@@ -133,15 +135,14 @@ class Supervisor:
     def _await_ready(self) -> None:
         client = FarmClient(self._url, timeout_s=2.0, tries=1)
         patient_until = time.monotonic() + PATIENCE_S
-        while (trouble := _unreadiness(client)) is not None:
+        while isinstance(found := ready_voices(client), str):
             self._tick_for(POLL_S)
             if time.monotonic() > patient_until:
                 patient_until += PATIENCE_S
-                self._console.alert(f"Not ready yet: {trouble}")
-        self._greet(client)
+                self._console.alert(f"Not ready yet: {found}")
+        self._greet(found)
 
-    def _greet(self, client: FarmClient) -> None:
-        voices = client.ready_voices()
+    def _greet(self, voices: list[str]) -> None:
         guarded = self._options.auth != "none"
         if not guarded and self._options.host not in LOOPBACK:
             self._console.alert(f"Anyone who reaches {self._options.host} can use this farm.")
@@ -187,10 +188,14 @@ class Supervisor:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        def note(*_: object) -> None:
-            self._stops += 1
+        def note(number: int, _: object) -> None:
+            # A closed terminal tells it twice, by its shell too; that is no hurry.
+            self._stops = max(1, self._stops) if number == signal.SIGHUP else self._stops + 1
 
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+        heeded = [signal.SIGINT, signal.SIGTERM]
+        if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # as nohup leaves it
+            heeded.append(signal.SIGHUP)
+        before = {number: signal.signal(number, note) for number in heeded}
         try:
             yield
         finally:
@@ -224,14 +229,16 @@ def usable_port(host: str, port: int) -> int:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address[4])
             return int(probe.getsockname()[1])
-    except socket.gaierror as error:
-        raise SetupProblem(
-            f"--host {host} is no address of this machine. Use 127.0.0.1, or 0.0.0.0 for all."
-        ) from error
     except OSError as error:
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise SetupProblem(
+                f"--host {host} is no address of this machine. Use 127.0.0.1, or 0.0.0.0 for all."
+            ) from error
+        # Those below 1024 are root's: the next one would be refused as this one is.
+        other = port + 1 if 1024 <= port < 65_535 else 8080
         raise SetupProblem(
             f"Port {port} on {host} can not be used ({error.strerror}). Choose another, such as "
-            f"--port {port + 1 if port < 65_535 else 8080}, or --port 0 for any free one."
+            f"--port {other}, or --port 0 for any free one."
         ) from error
 
 
@@ -258,17 +265,19 @@ def _reachable(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _unreadiness(client: FarmClient) -> str | None:
-    """Why the farm is not ready, or None when it is."""
+def ready_voices(client: FarmClient) -> list[str] | str:
+    """The voices a farm that is ready can speak with, else why it is not ready."""
     try:
         client.ready()
+        return client.ready_voices()
     except FarmUnreachable:
         return "the API does not answer yet"
     except FarmProblem as problem:
         return problem.message
-    return None
 
 
 def run_farm(options: UpOptions) -> None:
     """Run a farm in this process's name until it is told to stop."""
+    if isinstance(sys.stdout, TextIOWrapper):  # no terminal's encoding may end a farm
+        sys.stdout.reconfigure(errors="backslashreplace")
     Supervisor(options, Console(sys.stdout, os.environ), os.environ).run()

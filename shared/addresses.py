@@ -86,13 +86,16 @@ class AddressGuard:
 
     @classmethod
     def parse(cls, allowed: str) -> Self:
-        """From a comma-separated setting: `10.0.0.0/8, ::1, hooks.intranet, .lan`."""
+        """From a comma-separated setting: `10.0.0.0/8, ::1, hooks.intranet, .lan`.
+
+        Raises `ValueError` for what is neither a network nor a host's name: it would open nothing.
+        """
         networks, hosts = [], set()
         for entry in filter(None, (part.strip() for part in allowed.split(","))):
             try:
                 networks.append(ip_network(entry, strict=False))
             except ValueError:
-                hosts.add(_ascii_host(entry.removeprefix("*")))
+                hosts.add(_host_of(entry))
         return cls(networks=tuple(networks), hosts=frozenset(hosts))
 
     def opens(self, host: str) -> bool:
@@ -192,6 +195,20 @@ def _ascii_host(host: str) -> str:
         except UnicodeError as error:
             raise ForbiddenAddress(f"{host!r} is not a host name: check it.") from error
     return host.removesuffix(".")
+
+
+def _host_of(entry: str) -> str:
+    """The name an operator opens, with the dot before it where what is below it is opened."""
+    try:
+        host = _ascii_host(entry.removeprefix("*"))
+    except ForbiddenAddress:
+        host = ""
+    if not _is_name(host.removeprefix(".")):
+        raise ValueError(
+            "should be networks and host names without scheme or port, comma-separated, such as "
+            f"10.0.0.0/8,hooks.internal,.lan; {entry[:80]!r} is neither"
+        )
+    return host
 
 
 def _inner(address: Address) -> Address:

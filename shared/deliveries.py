@@ -13,7 +13,7 @@ from typing import Any, Self, cast
 from shared.connection import Scripts
 from shared.errors import InvalidRequest, NotFound
 from shared.numbers import read_count
-from shared.settings import Settings
+from shared.settings import Settings, read_delays
 from shared.states import DeliveryStatus, Finish
 
 STEP_ASIDE = 500  # due deliveries one claim may pass over
@@ -91,10 +91,9 @@ class Schedule:
 
     @classmethod
     def of(cls, settings: Settings) -> Self:
-        """The schedule the settings describe. Raises `ValueError` for a delay not a number."""
-        delays = settings.webhook_delays_s.split(",")
+        """The schedule the settings describe."""
         return cls(
-            delays_s=tuple(float(delay) for delay in delays if delay.strip()),
+            delays_s=read_delays(settings.webhook_delays_s),
             lease_s=settings.webhook_timeout_s + LEASE_MARGIN_S,
             host_limit=settings.webhook_host_limit,
             tenant_limit=settings.webhook_tenant_limit,

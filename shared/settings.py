@@ -1,23 +1,31 @@
 """Every setting of the farm, typed, read once from the environment (`TTSFARM_<NAME>`)."""
 
 import os
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from shared.addresses import AddressGuard
+from shared.numbers import read_decimal
 from shared.problems import WrongSetting
 from shared.redis_address import parse_redis_url
 
 PREFIX = "TTSFARM_"
+BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{1,61}[A-Za-z0-9]")  # what S3's client takes
+NO_PLACE = frozenset("/?#@ ")
 
 
 class Settings(BaseSettings):
     """Read from the environment; a value that does not fit is refused at start with its name."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", allow_inf_nan=False
+    )
 
     secrets_dir: Path | None = Field(
         default=None,
@@ -298,6 +306,53 @@ class Settings(BaseSettings):
     def _is_redis_url(cls, url: SecretStr) -> SecretStr:
         parse_redis_url(url.get_secret_value())
         return url
+
+    @field_validator("s3_endpoint", "s3_public_endpoint")
+    @classmethod
+    def _is_endpoint(cls, endpoint: str | None, info: ValidationInfo) -> str | None:
+        if endpoint or info.field_name == "s3_endpoint":  # no public one is the same one
+            _check_endpoint(endpoint or "")
+        return endpoint
+
+    @field_validator("s3_bucket")
+    @classmethod
+    def _is_bucket(cls, name: str) -> str:
+        if not BUCKET.fullmatch(name):
+            raise ValueError("should be 3 to 63 letters, digits, dots and hyphens")
+        return name
+
+    @field_validator("webhook_delays_s")
+    @classmethod
+    def _is_a_schedule(cls, delays_s: str) -> str:
+        read_delays(delays_s)
+        return delays_s
+
+    @field_validator("webhook_allow")
+    @classmethod
+    def _is_a_guard(cls, allowed: str) -> str:
+        AddressGuard.parse(allowed)
+        return allowed
+
+
+def _check_endpoint(endpoint: str) -> None:
+    scheme, _, place = endpoint.removesuffix("/").rpartition("://")
+    try:
+        parts = urlsplit(f"//{place}")
+        fits = bool(parts.hostname) and parts.port != 0 and not NO_PLACE.intersection(place)
+    except ValueError:  # for a port that is none
+        fits = False
+    if not fits or scheme not in ("", "http", "https"):
+        raise ValueError("should be host:port, with or without http:// or https://, and no path")
+
+
+def read_delays(delays_s: str) -> tuple[float, ...]:
+    """The seconds before each try of a delivery. Raises `ValueError` that says what is wrong."""
+    given = [delay.strip() for delay in delays_s.split(",") if delay.strip()]
+    read = [read_decimal(delay) for delay in given]
+    waits_s = tuple(delay_s for delay_s in read if delay_s is not None and delay_s >= 0)
+    if not waits_s or len(waits_s) < len(given):
+        raise ValueError("should be seconds from 0 up, comma-separated, such as 0,5,300")
+    return waits_s
 
 
 @cache

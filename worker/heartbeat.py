@@ -64,7 +64,10 @@ class Heartbeat:
     def close(self) -> None:
         """Stop and say that the worker has left."""
         self._loop.close()
-        self._presence.leave(self._worker, [voice.name for voice in self._voices])
+        try:
+            self._presence.leave(self._worker, [voice.name for voice in self._voices])
+        except FarmError as error:  # who is not heard of is soon forgotten
+            log.warning("leave not told: %s", error.message, extra={"action": "beat"})
 
     @contextmanager
     def holding(self, claims: Sequence[Claim], limit_s: float) -> Iterator[None]:

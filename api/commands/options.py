@@ -56,4 +56,8 @@ def _keep(ctx: click.Context, key: str | None) -> None:
 def _checked(url: str) -> str:
     if not url.startswith(("http://", "https://")):
         raise click.BadParameter(f"{url!r} must begin with http:// or https://")
+    try:
+        FarmClient(url)  # calls nobody yet
+    except ValueError as error:
+        raise click.BadParameter(f"{url!r} is no address of a farm: {error}") from error
     return url

@@ -8,7 +8,7 @@ import hashlib
 import math
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +92,7 @@ def say(
         "format": target.format,
         **{name: value for name, value in options.items() if value is not None},
     }
-    key = f"say-{secrets.token_hex(16)}" if fresh else idempotency_key(body)
+    key = _key(body, fresh=fresh)
     if fresh:
         body["cache"] = False
     client = client_of(url)
@@ -125,6 +125,17 @@ def _text(text: str | None, file: Path | None) -> str:
             f"{name} is not UTF-8 (byte {error.start + 1}). Convert it first, for instance: "
             f"iconv -f GB18030 -t UTF-8 {name} -o utf8.txt"
         ) from error
+
+
+def _key(body: Mapping[str, Any], *, fresh: bool) -> str:
+    try:
+        key = idempotency_key(body)
+    except UnicodeEncodeError as error:
+        raise click.UsageError(
+            "The text or an option is not UTF-8. Put the text into a file, convert that with "
+            "iconv, and give it as: say -f FILE"
+        ) from error
+    return f"say-{secrets.token_hex(16)}" if fresh else key
 
 
 def _target(output: Path, format_: str | None) -> _Output:

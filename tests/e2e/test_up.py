@@ -163,6 +163,19 @@ def test_every_part_that_is_killed_comes_back_and_the_farm_speaks_again(up):
     assert farm.printed().count("was ended by SIGKILL; starting it again") == len(PARTS)
 
 
+def test_a_farm_whose_terminal_is_closed_stops_in_order(tmp_path):
+    environment = {**plain_environment(), "PYTHONIOENCODING": "latin-1"}
+    with subprocess.Popen(
+        command(tmp_path / "var"), env=environment, stdout=subprocess.PIPE
+    ) as process:
+        seen = iter(process.stdout.readline, b"")
+        assert any(b"stop     Ctrl-C" in line for line in seen)
+        process.stdout.close()
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(120) == 0
+    assert not (tmp_path / "var" / "running.json").exists()
+
+
 def test_a_killed_farm_leaves_no_process_and_its_directory_can_be_used_again(up):
     farm = up()
     job_id = speak(farm, "断电之前。")

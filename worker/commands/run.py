@@ -4,6 +4,8 @@ import sys
 
 import click
 
+from shared.errors import FarmError
+
 
 @click.command()
 @click.option(
@@ -21,4 +23,8 @@ def run(voices: tuple[str, ...], courier: bool) -> None:
     # Celery is loaded only here: it is no business of the other commands.
     from worker.app import start
 
-    sys.exit(start(list(voices) or None, courier))
+    try:
+        status = start(list(voices) or None, courier)
+    except FarmError as error:  # what it needs before it can begin: a voice, or Redis
+        raise click.ClickException(error.message) from error
+    sys.exit(status)

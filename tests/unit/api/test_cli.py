@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 
 from api.cli import COMMANDS, main
 from api.commands.say import _outlook
-from api.farm_client import Job, idempotency_key
+from api.farm_client import FarmClient, Job, idempotency_key
+from api.supervisor import ready_voices
 from shared.states import JobStatus
 
 AUDIO = b"RIFF" + bytes(range(256)) * 900
@@ -415,3 +416,29 @@ def test_the_bar_tells_the_place_in_the_line_and_the_end_the_farm_expects():
     assert told("running", None, None, 7500) == "done in 2 h 5 min"
     assert told("running", None, None, None) is None
     assert told("succeeded", None, None, 0) is None
+
+
+@pytest.mark.parametrize("url", ["localhost:8080", "http://", "http://[::1", "http://farm:port"])
+def test_what_is_no_address_is_wrong_use(url):
+    result = CliRunner().invoke(main, ["voices", "--url", url])
+    assert result.exit_code == 2
+    assert "Invalid value for '--url'" in result.stderr
+
+
+@pytest.mark.parametrize("wrong", [["\udcc4\udce3"], ["你好", "--voice", "\udcc4"]])
+def test_text_of_another_encoding_is_wrong_use(farm, tmp_path, wrong):
+    result = CliRunner().invoke(
+        main, ["say", *wrong, "--url", farm.url, "-o", str(tmp_path / "a.wav")]
+    )
+    assert result.exit_code == 2
+    assert "is not UTF-8" in result.stderr
+    assert not farm.calls
+
+
+def test_a_farm_that_falters_right_after_it_was_ready_is_waited_for(farm):
+    farm.answer("GET /readyz", {"ready": True})
+    farm.answer("GET /health", problem("state_store_unavailable", "Redis does not answer"), 503)
+    farm.answer("GET /health", {"voices": {"fake": 1, "gone": 0}})
+    client = FarmClient(farm.url, tries=1)
+    assert ready_voices(client) == "Redis does not answer"
+    assert ready_voices(client) == ["fake"]

@@ -104,6 +104,21 @@ def test_a_child_that_keeps_ending_is_tried_on_in_a_farm_that_was_up(out):
     assert "Next try in 5 s" in out.getvalue()
 
 
+def test_a_child_that_can_not_be_started_again_is_tried_on(out, tmp_path):
+    children = Children(console=Console(out, {}), patient=True, clock=Clock())
+    upgraded = tmp_path / "server"
+    upgraded.symlink_to(sys.executable)
+    children.start(Program(name="one", command=(str(upgraded), "-c", ""), environment={}))
+    upgraded.unlink()
+    told = "one could not be started (No such file or directory); starting it again"
+    tick_until(children, lambda: told in out.getvalue())
+    upgraded.symlink_to(sys.executable)
+    tick_until(
+        children, lambda: "one has ended" in out.getvalue() and "status 0)" in out.getvalue()
+    )
+    children.stop(["one"], hurry=lambda: True)
+
+
 def test_a_child_is_asked_to_end_before_it_is_killed(children, out):
     script = (
         "import signal, sys, time\n"
@@ -179,8 +194,9 @@ def test_port_zero_becomes_a_free_one():
 
 
 def test_a_host_that_is_none_of_ours_is_refused():
-    with pytest.raises(SetupProblem, match=r"192\.0\.2\.1|--host"):
-        usable_port("192.0.2.1", 0)
+    for host in ("192.0.2.1", "no-such-host.invalid"):
+        with pytest.raises(SetupProblem, match=f"^--host {host} is no address of this machine"):
+            usable_port(host, 8080)
 
 
 def test_a_disk_with_room_is_accepted(tmp_path):
@@ -247,6 +263,14 @@ def test_a_person_reads_the_warnings_of_redis_and_not_its_greetings():
         Console(machine, {}, noon).line("redis", line)
     assert person.getvalue() == "12:00:00 redis    WARNING no memory\n"
     assert machine.getvalue().count(start) == 2
+
+
+def test_a_reader_that_is_gone_stops_no_farm() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as out:
+        os.close(reader)
+        for text in ("one", "two"):
+            Console(out, {}).say(text)
 
 
 def test_the_command_a_newcomer_copies_names_the_farm():

@@ -39,5 +39,5 @@ def test_what_is_sent_at_once_is_bounded_as_set() -> None:
 
 
 def test_a_delay_that_is_no_number_is_refused() -> None:
-    with pytest.raises(ValueError, match="soon"):
+    with pytest.raises(ValueError, match="should be seconds"):
         Schedule.of(Settings(webhook_delays_s="0,soon"))
