@@ -38,7 +38,8 @@ class Beside:
             return {}
         starts = {at for word in words for at in _starts(word)}
         found: dict[int, str] = {}
-        for head in heads:
+        # Most 得 and 行 stand inside a word: their patterns need no look.
+        for head in heads.intersection([spoken[at] for at in starts]):
             for pattern, said in self._rows[head]:
                 for match in pattern.finditer(spoken):
                     at = match.start(pattern.groups)

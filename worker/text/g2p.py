@@ -13,6 +13,7 @@ from worker.text import polyphone_rules, tables
 from worker.text.beside import Beside
 from worker.text.names import Surnames
 from worker.text.polyphones import PolyphoneModel
+from worker.text.sides import NUMBERED
 from worker.text.words import Segmenter, Word, WordKind
 
 _LONGEST_PHRASE: Final = 12
@@ -70,7 +71,8 @@ class Lexicon:
 
     def complement(self, word: str) -> int:
         """Where 得 opens a complement in a verb: 累得, 来得及, 说得过去; 0 where it does not."""
-        if word[1:2] == "得" and (len(word) == 3 or word[2:] in self._directions):
+        opens = len(word) == 3 or word[2:] in self._directions
+        if word[1:2] == "得" and opens and word[:2] not in self._full_de:
             return 1
         ends = len(word) in (2, 3) and word[-1] == "得" and word[-2:] not in self._full_de
         return len(word) - 1 if ends else 0
@@ -119,6 +121,8 @@ class Reader:
         self._beside = Beside()
         # Characters whose usual reading is right so often that the model only adds mistakes.
         self._settled = tables.word_set("g2p.tsv", "settled")
+        self._degrees = tables.word_set("g2p.tsv", "degree")
+        self._ends = {w[0]: w[1:] for w in tables.words("g2p.tsv", "word_end")}
         # Few places in a text begin a phrase; the others need no look at their words.
         self._heads = frozenset((*self._lexicon.heads(), *(word[:2] for word in custom)))
         self._listed = lru_cache(maxsize=_CACHED)(self._lexicon.reading)
@@ -159,7 +163,10 @@ class Reader:
         for word in words:
             text, start, kind, tag = word
             guessed = 2 <= len(text) <= 3 and kind is WordKind.HANZI and tag not in _WHOLE
-            if not guessed or self._is_known(text):
+            if guessed and self._is_degree(text):
+                # 太长, 很重: the dictionary has them, no list says how they are read.
+                found += [Word(text[0], start, kind, "d"), Word(text[1], start + 1, kind, "a")]
+            elif not guessed or self._is_known(text):
                 found.append(word)
             elif tag[:1] != "n":
                 found += [Word(char, start + i, kind, tag) for i, char in enumerate(text)]
@@ -171,6 +178,13 @@ class Reader:
             else:
                 found.append(word)
         return found
+
+    def _is_degree(self, text: str) -> bool:
+        """Whether a word no list reads is a degree and what it is of."""
+        if len(text) != 2 or text[0] not in self._degrees or text[1] == "得":
+            return False
+        weighed = polyphone_rules.rules(text[1])
+        return weighed and text not in self._custom and self._listed(text) is None
 
     def _look_up(self, word: str) -> bool:
         known = self._segmenter.has_word(word) or word in self._custom
@@ -216,8 +230,10 @@ class Reader:
         places that are left to the model."""
         said: list[str] = []
         open_at: list[int] = []
+        halved = len(text) == 4 and self._is_halved(text)
         while (at := len(said)) < len(text):
-            for length in range(min(len(text) - at, _LONGEST_PHRASE), 1, -1):
+            longest = 2 - at % 2 if halved else min(len(text) - at, _LONGEST_PHRASE)
+            for length in range(longest, 1, -1):
                 known = self._lexicon.reading(text[at : at + length])
                 if known and length < len(text):
                     said += known
@@ -226,12 +242,27 @@ class Reader:
                 said.append(self._lexicon.default(text[at]))
                 if self._is_open(text[at]):
                     open_at.append(at)
+        self._close(text, name, said, open_at)
+        return tuple(said), tuple(open_at)
+
+    def _close(self, text: str, name: bool, said: list[str], open_at: list[int]) -> None:
+        """What the shape of a word decides: 得 before a complement, and how it ends."""
         if de := self._lexicon.complement(text):
             said[de] = "de5"
-            open_at = [at for at in open_at if at != de]
+            open_at[:] = [at for at in open_at if at != de]
         if not name and self._lexicon.ends_neutral(text):
             said[-1] = said[-1][:-1] + "5"
-        return tuple(said), tuple(open_at)
+        if open_at[-1:] == [len(text) - 1] and text[-1] in self._ends and text[-2] not in NUMBERED:
+            # 减重, 吹倒: what the character is where a word ends; 三重 is counted.
+            said[-1] = self._ends[text[-1]]
+            open_at.pop()
+
+    def _is_halved(self, text: str) -> bool:
+        """Whether four characters are two words: 缩小差距, where 小差 is none of them."""
+        first, second = text[:2], text[2:]
+        if second[0] == "得" or self._listed(text[:3]) or self._listed(text[1:]):
+            return False
+        return self._is_known(first) and self._is_known(second)
 
     def _across(
         self, spoken: str, words: Sequence[Word], said: list[str], open_at: list[int]

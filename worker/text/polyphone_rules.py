@@ -265,7 +265,8 @@ def _stuck(sides: Sides) -> str | None:
 
 def _broken(sides: Sides) -> str | None:
     limb = re.search(
-        "(?:腿|胳膊|骨头|树枝|棍子?|扁担|绳子?|手臂|肋骨|腰)[都也给就]?$", sides.behind
+        "(?:腿|胳膊|骨头|树枝|棍子?|扁担|筷子|铅笔|桌腿|桅杆|绳子?|手臂|肋骨|腰)[都也给就]?$",
+        sides.behind,
     )
     return "she2" if limb and sides.after in ("", "了") else None
 

@@ -39,6 +39,8 @@ _FIXED_ONE: Final = frozenset(
 _TWICE: Final = frozenset("看试听聊走坐尝查等吃玩洗跑找问写读学练")
 # Before these 不 is no complement: 殊不知, 毫不犹豫.
 _ADVERBS: Final = frozenset("毫绝并决从永再都也还就要若更且既岂莫无殊好必又才")
+# What somebody is one of taller or bigger by: 高一头.
+_MORE_BY: Final = frozenset("头截等层倍个点些筹米号圈岁码格档")
 _NAMES: Final = ("nr", "nrt", "nrfg", "nz")
 _ORDER_AFTER: Final = (
     "月",
@@ -314,7 +316,8 @@ def _is_digit_or_order(before: str, after: str, word: Word, at: int) -> bool:
     if before[-1:] == "点" and before[:1] in (*_DIGITS, "十", "百"):
         return True
     if word.text in tables.word_set("g2p.tsv", "order_words") and at == word.end - 1:
-        return True
+        # 高一学生, but 高一头.
+        return word.text not in ("高一", "大一") or after[0] not in _MORE_BY
     if after[0] in _DIGITS and after[0] != "两":
         return True
     if after[0] in "加减乘除比" and after[1:2] in (*_DIGITS, "十", "两", "百"):

@@ -29,7 +29,7 @@ def rules() -> tuple[Rule, ...]:
             rf"([-+±]?)({NUMBER})(?: ?[xX×*] ?({NUMBER}))? ?({unit})(?:/({per})(?![A-Za-z]))?",
             _unit,
         ),
-        rule("inches", rf"({NUMBER})[\"″]", _inches),
+        rule("inches", rf"({NUMBER})(?:[\"″]|'')", _inches),
         rule("bare_unit", rf"({unit})/({per})(?![A-Za-z])", _bare_unit),
         rule("sign", rf"{signs}", _sign),
         rule("scaled", rf"({unit})(?:/({per})(?![A-Za-z]))?", _scaled),
@@ -104,13 +104,13 @@ def _unit_range(match: re.Match[str]) -> str | None:
         return None
     low = quantity(sign, first, unit, None)
     name = "" if unit == "k" else spoken_unit(unit)
-    if not middle or middle == unit:
+    # 零下十摄氏度到五摄氏度: 零下十到五 would be below zero on both sides.
+    crosses = middle == unit and sign == "-" and not inner and name.endswith("氏度")
+    if (not middle or middle == unit) and not crosses:
         low = low.removesuffix(name)
         if low.endswith("两") and first == "2":
             low = low[:-1] + "二"
     high = quantity(inner, last, unit, per)
-    if sign == "-" and not inner and name.endswith("氏度"):
-        return f"{low}到{high}"
     return f"{low}到{high}"
 
 
@@ -125,8 +125,7 @@ def _inches(match: re.Match[str]) -> str | None:
     if right(match).startswith(tables.words("contexts.tsv", "inch_after")):
         return f"{counted(number)}英寸"
     # A quotation that closes after a number is no unit.
-    opened = match.string.count('"', 0, match.end()) % 2 == 0 and match.group()[-1] == '"'
-    return None if opened or match.group()[-1] == '"' else f"{counted(number)}秒"
+    return f"{counted(number)}秒" if match.group()[-1] == "″" else None
 
 
 def _bare_unit(match: re.Match[str]) -> str | None:

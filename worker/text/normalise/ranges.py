@@ -13,6 +13,8 @@ _SEP: Final = r" ?[~～—–-]{1,2} ?"
 # Measure words that number rather than count: 2～3级.
 _ORDERED: Final = ("级", "等", "期", "线", "环", "号", "楼")
 _ATTACHED: Final = tuple("0123456789.-/+=×")
+# The issue of a year, 第2024-15期, which is no range.
+_ISSUE: Final = re.compile("((?:19|20)[0-9]{2})-([0-9]{1,3})")
 # A hyphen before a digit is a minus after these, unless they count: 得分-3, but 3分-5分.
 _UNCOUNTED: Final = re.compile("(?<![0-9一二三四五六七八九十百千万几半])[时点分秒度岁个人米斤克]$")
 _SUM: Final = re.compile("[0-9.]{1,16}[^0-9=]{0,3}=")
@@ -52,6 +54,10 @@ def rules() -> tuple[Rule, ...]:
 
 def _ordinals(match: re.Match[str]) -> str:
     """第1、2节, 第3-5章: every number of the list names."""
+    if issue := _ISSUE.fullmatch(match.group()):
+        return (
+            f"{digits(issue[1])}杠{digits(issue[2]) if issue[2][0] == '0' else cardinal(issue[2])}"
+        )
     said = re.sub("[0-9]+", lambda m: ordinal(m.group()), match.group())
     return re.sub(" ?[~～—–-] ?", "到", said)
 

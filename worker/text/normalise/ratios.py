@@ -2,9 +2,11 @@
 
 import re
 
-from worker.text.normalise.numbers import cardinal, decimal
+from worker.text.normalise.numbers import cardinal, counted, decimal
 from worker.text.normalise.rule import NUMBER, Rule, calculates, left, near, rule
 
+# Units of which nobody counts fractions: 50/60Hz and 128/256GB are two to choose from.
+_CHOICE = re.compile(r" ?(?:[kMG]?Hz|[MGT]B|mAh)(?![A-Za-z])")
 _OF = {"%": "百分之", "‰": "千分之", "‱": "万分之"}
 _VULGAR = {
     "½": (1, 2), "⅓": (1, 3), "⅔": (2, 3), "¼": (1, 4), "¾": (3, 4), "⅕": (1, 5), "⅖": (2, 5),
@@ -83,6 +85,8 @@ def _fraction(match: re.Match[str]) -> str | None:
         return f"{decimal(top)}比{decimal(bottom)}"
     if (top, bottom) in (("7", "24"), ("24", "7")) or bottom.strip("0.") == "":
         return f"{decimal(top)}{'乘' if bottom.strip('0.') else '斜杠'}{decimal(bottom)}"
+    if top != "1" and _CHOICE.match(match.string, match.end()):
+        return f"{counted(top)} {counted(bottom)}"
     if near(match) == "第" or ("." in top and near(match) != "="):
         return f"{decimal(top)}斜杠{decimal(bottom)}"
     if re.match(" ?=", match.string[match.end() : match.end() + 2]):
