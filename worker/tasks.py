@@ -52,7 +52,7 @@ from worker.keeper import missing_bells
 from worker.metrics import WorkerMetrics
 from worker.pulse import Pulse
 from worker.reading import read_ahead
-from worker.scratch import scratch
+from worker.scratch import ScratchFull, scratch
 from worker.text.passages import Traits
 from worker.types import Wave
 from worker.voices import Voices
@@ -157,7 +157,7 @@ class Bench:
     def _handle(self, kind: UnitKind, voice: str, claims: Sequence[Claim]) -> None:
         try:
             self._handlers[kind](voice, claims)
-        except (HandedBack, StateStoreFull) as reason:
+        except (HandedBack, ScratchFull, StateStoreFull) as reason:
             log.warning("handed back: %s", reason)
             self._settle(lambda claim: self._t.work.release(claim, HAND_BACK_DELAY_S))
         except StateStoreUnavailable as error:

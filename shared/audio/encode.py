@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -151,16 +152,23 @@ class _Checked:
     """Passes calls on to a file; libsndfile is told of a failure and we keep what it was."""
 
     def __init__(self, file: AudioFile) -> None:
-        self.seek, self.tell, self.read = file.seek, file.tell, file.read
-        self._write = file.write
+        self.tell, self.read = file.tell, file.read
+        self._file = file
         self.error: OSError | None = None
 
     def write(self, data: bytes) -> int:
         try:
-            return self._write(data)
+            return self._file.write(data)
         except OSError as error:
             self.error = error
             return 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        try:
+            return self._file.seek(offset, whence)
+        except OSError as error:  # it writes first what it had kept
+            self.error = error
+            return -1
 
 
 def _blocks(chunks: Iterable[Samples]) -> Iterator[Samples]:
@@ -185,6 +193,8 @@ def _blocks(chunks: Iterable[Samples]) -> Iterator[Samples]:
 def _encoder(audio_format: str, out: _Checked | None = None) -> Iterator[None]:
     try:
         yield
+        failure: Exception | None = out.error if out else None
     except soundfile.SoundFileError as error:
-        cause = out.error if out and out.error else error
-        raise InternalError(f"the {audio_format} encoder failed: {cause}") from error
+        failure = out.error if out and out.error else error
+    if failure:
+        raise InternalError(f"the {audio_format} encoder failed: {failure}") from failure

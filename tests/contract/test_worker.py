@@ -1,9 +1,11 @@
 """One worker's bench and heartbeat on a real Redis and a real directory."""
 
 import shutil
+import tempfile
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,6 +124,27 @@ def test_a_store_that_stays_down_costs_no_attempt(worker: Worker) -> None:
     # The plan, and the segment that was spoken between its two parts.
     assert charged == [*[(0, 0, "done")] * 2, *[(0, 0, "waiting")] * 8]
     folder.unlink()
+    ready_retries(worker.farm)
+    worker.drain()
+    assert worker.farm.status("a") is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("audio_format", ["wav", "mp3", "flac"])
+def test_a_full_temporary_directory_costs_no_attempt(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, audio_format: str
+) -> None:
+    class FullDirectory(tempfile.TemporaryDirectory[str]):
+        def __init__(self, prefix: str) -> None:
+            super().__init__(prefix=prefix)
+            Path(self.name, "audio").symlink_to("/dev/full")
+
+    worker.farm.submit("a", "你好，世界。", format=audio_format)
+    with monkeypatch.context() as patched:
+        patched.setattr(tempfile, "TemporaryDirectory", FullDirectory)
+        worker.drain()
+    assert worker.farm.status("a") is JobStatus.RUNNING
+    (assembly,) = (unit for unit in worker.units("a") if unit["s"] == "waiting")
+    assert (assembly["e"], assembly["l"]) == (0, 0)
     ready_retries(worker.farm)
     worker.drain()
     assert worker.farm.status("a") is JobStatus.SUCCEEDED
