@@ -125,6 +125,7 @@ def _fits(values: dict[str, Any], algorithm: str) -> bool:
         (values.get("kty"), values.get("crv")) == (kind, curve)
         and values.get("alg", algorithm) == algorithm
         and values.get("use", "sig") == "sig"
+        and isinstance(values.get("kid"), str | None)
     )
 
 

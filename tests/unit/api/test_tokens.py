@@ -271,9 +271,13 @@ def test_a_token_without_a_key_name_needs_a_set_of_one() -> None:
         jwk(EC),
         {"kty": "RSA", "kid": "k1", "n": "?", "e": "AQAB"},
         {"kty": "RSA", "kid": "k1"},
+        {**jwk(RSA), "kid": ["k1"]},
         "k1",
     ],
-    ids=["secret", "encryption", "algorithm", "kind", "unreadable", "incomplete", "no object"],
+    ids=[
+        *("secret", "encryption", "algorithm", "kind"),
+        *("unreadable", "incomplete", "no name", "no object"),
+    ],
 )
 def test_keys_of_other_kinds_are_not_used(unfit: Any) -> None:
     found = usable_keys({"keys": [unfit, jwk(OTHER_RSA, "good")]}, "RS256")
