@@ -17,6 +17,10 @@ from api.farm_client import FarmClient, FarmProblem, FarmUnreachable, idempotenc
 
 pytestmark = pytest.mark.e2e
 START_S = 120.0
+HEEDS_A_HANGUP = (
+    "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_DFL); "
+    "os.execv(sys.argv[1], sys.argv[1:])"
+)
 PARTS = ("redis-server|valkey-server", "api.cli serve", "worker.cli run", "--courier")
 
 
@@ -166,13 +170,19 @@ def test_every_part_that_is_killed_comes_back_and_the_farm_speaks_again(up):
 def test_a_farm_whose_terminal_is_closed_stops_in_order(tmp_path):
     environment = {**plain_environment(), "PYTHONIOENCODING": "latin-1"}
     with subprocess.Popen(
-        command(tmp_path / "var"), env=environment, stdout=subprocess.PIPE
+        # What runs the tests may ignore the signal, as nohup does, and hand that down.
+        [sys.executable, "-c", HEEDS_A_HANGUP, *command(tmp_path / "var")],
+        env=environment,
+        stdout=subprocess.PIPE,
     ) as process:
         seen = iter(process.stdout.readline, b"")
-        assert any(b"stop     Ctrl-C" in line for line in seen)
-        process.stdout.close()
-        process.send_signal(signal.SIGHUP)
-        assert process.wait(120) == 0
+        try:
+            assert any(b"stop     Ctrl-C" in line for line in seen)
+            process.stdout.close()
+            process.send_signal(signal.SIGHUP)
+            assert process.wait(60) == 0
+        finally:
+            process.terminate()
     assert not (tmp_path / "var" / "running.json").exists()
 
 
