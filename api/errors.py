@@ -18,6 +18,7 @@ from api.headers import CONTENT_POLICY, FIXED
 from api.quotas import note_quotas
 from shared.errors import (
     BodyTooLarge,
+    EmptyAudio,
     FarmError,
     InternalError,
     InvalidRequest,
@@ -27,6 +28,7 @@ from shared.errors import (
     RangeNotSatisfiable,
     RequestError,
     SynthesisError,
+    TextRefused,
     Unauthorized,
     Unavailable,
     UnsupportedMediaType,
@@ -101,7 +103,8 @@ def problem_of(error: FarmError, request_id: str | None = None) -> dict[str, Any
 
 def _article_form(error: FarmError) -> tuple[dict[str, Any], int]:
     if isinstance(error, SynthesisError | InternalError):
-        return {"code": 500, "msg": f"Synthesis failed: {error.message}"}, 500
+        status = 400 if isinstance(error, TextRefused | EmptyAudio) else 500
+        return {"code": status, "msg": f"Synthesis failed: {error.message}"}, status
     status = 400 if error.status == InvalidRequest.status else error.status
     message = CHINESE.get(error.code, error.message)
     if before := CHINESE_BEFORE.get(error.code):

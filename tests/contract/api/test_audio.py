@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from shared.errors import EmptyAudio
+from shared.errors import BadAudio, EmptyAudio
+from tests.walk import ready_retries
 
 pytestmark = pytest.mark.redis
 
@@ -145,10 +146,22 @@ def test_the_articles_json_call_answers_with_a_link_that_downloads(api: Any) -> 
 
 
 def test_a_failed_synthesis_is_the_articles_500(api: Any) -> None:
+    def fail_each_time() -> None:
+        while claims := api.farm.claim():
+            api.farm.work.fail(claims[0], BadAudio("The audio is silent."))
+            ready_retries(api.farm)
+
+    with api.working(fail_each_time):
+        answer = api.client.post("/api/tts", json={"text": "你好。"})
+    assert answer.status_code == 500
+    assert answer.json == {"code": 500, "msg": "Synthesis failed: The audio is silent."}
+
+
+def test_a_text_without_speech_is_the_articles_400(api: Any) -> None:
     with api.working(lambda: api.fail(EmptyAudio("Nothing here can be spoken."))):
         answer = api.client.post("/api/tts", json={"text": "。。。"})
-    assert answer.status_code == 500
-    assert answer.json == {"code": 500, "msg": "Synthesis failed: Nothing here can be spoken."}
+    assert answer.status_code == 400
+    assert answer.json == {"code": 400, "msg": "Synthesis failed: Nothing here can be spoken."}
 
 
 def test_a_wrong_field_of_the_articles_calls_is_a_400_that_names_it(api: Any) -> None:
