@@ -10,6 +10,7 @@ with status 1, and so does a wrong answer.
 import argparse
 import json
 import random
+import signal
 import sys
 import tempfile
 import threading
@@ -233,6 +234,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that no farm is left running
     with tempfile.TemporaryDirectory(prefix="ttsfarm-soak-") as directory:
         receiver = ForgetfulReceiver()
         try:
