@@ -171,10 +171,11 @@ def _move(upload: Path, target: Path) -> None:
     """Give a whole file its name, durably; another's `_remove` may take the folder in between."""
     for turn in range(_RACES):
         made = [folder.parent for folder in target.parents if not folder.exists()]
-        target.parent.mkdir(parents=True, exist_ok=True)
         try:
+            target.parent.mkdir(parents=True, exist_ok=True)
             upload.replace(target)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
+            # `mkdir` says that the folder exists when it is removed while it looks.
             if turn == _RACES - 1:
                 raise
             continue

@@ -2,6 +2,8 @@
 
 import errno
 import inspect
+import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
@@ -150,6 +152,23 @@ def test_objects_past_their_lifetime_are_removed_by_ensure(tmp_path: Path) -> No
     assert not (tmp_path / "types/jobs/old").exists()
     assert store.stat("jobs/new/audio.wav").content_type == "text/plain"
     assert list((tmp_path / "incoming").iterdir()) == []
+
+
+def test_a_folder_that_others_empty_costs_no_upload(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # the waits would hide the race
+    store = LocalStore(tmp_path / "store", timedelta(days=1))
+    store.ensure()
+
+    def upload(turn: int) -> None:
+        key = f"shared/own/{turn}"
+        store.put(key, b"", "audio/wav")
+        store.delete([key])
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(upload, range(2000)))
+    assert list(store.list("")) == []
 
 
 @given(st.text(st.characters()))
