@@ -135,23 +135,52 @@ async function* events(path, seen, signal) {
   }
 }
 
-// The job each time it changes, up to its end; a network that breaks off is waited for.
+// A turn of a tab that is seen, or of one that is not: it ends with `signal`, or when that changes.
+function turnOf(signal) {
+  const turn = new AbortController();
+  const end = () => turn.abort();
+  signal.addEventListener("abort", end, { signal: turn.signal });
+  document.addEventListener("visibilitychange", end, { signal: turn.signal });
+  return turn;
+}
+
+const pause = (pause_ms, signal) => new Promise((resolve) => {
+  if (signal.aborted) resolve();
+  signal.addEventListener("abort", resolve);
+  setTimeout(resolve, pause_ms);
+});
+
+// The job each time it changes, up to its end; a network that breaks off is waited for. All tabs
+// together have six connections to the farm, so one that is not seen asks now and then instead.
 export async function* changes(id, signal) {
-  let seen = "";
+  const last = { seen: "" };
   while (!signal.aborted) {
-    let pause_ms = RECONNECT_MS;
+    const turn = turnOf(signal);
     try {
-      for await (const event of events(jobPath(id, "/events"), seen, signal)) {
-        if (event.name === "error") continue; // the farm ends the stream; we come back
-        seen = event.id;
-        yield event.data;
-        if (event.data.finished_at) return;
+      for await (const job of document.hidden ? asked(id, turn.signal) : told(id, last, turn.signal)) {
+        yield job;
+        if (job.finished_at) return;
       }
+      await pause(RECONNECT_MS, turn.signal);
     } catch (error) {
       if (signal.aborted) return;
-      if (!passes(error)) throw error;
-      pause_ms = Math.max(pause_ms, (error.retryAfter_s || 0) * 1000);
+      if (!turn.signal.aborted && !passes(error)) throw error;
+      await pause(Math.max(RECONNECT_MS, (error.retryAfter_s || 0) * 1000), turn.signal);
+    } finally {
+      turn.abort();
     }
-    await new Promise((resolve) => setTimeout(resolve, pause_ms));
+  }
+}
+
+async function* asked(id, signal) {
+  yield await read(jobPath(id), { signal });
+}
+
+// The job as its events have it; `last.seen` is the one a stream that broke off is taken up after.
+async function* told(id, last, signal) {
+  for await (const event of events(jobPath(id, "/events"), last.seen, signal)) {
+    if (event.name === "error") continue; // the farm ends the stream; we come back
+    last.seen = event.id;
+    yield event.data;
   }
 }

@@ -172,3 +172,33 @@ def test_a_job_whose_answer_was_lost_is_not_made_twice(farm: Farm, make_view: Ma
     with view.page.expect_response("**/v1/jobs") as again:
         view.page.click("#go")
     assert again.value.json()["id"] != made[0], "what was answered is another wish"
+
+
+HIDE = """hidden => {
+  Object.defineProperty(document, 'hidden', {get: () => hidden, configurable: true});
+  document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+def test_tabs_that_nobody_sees_leave_the_browsers_connections_to_the_others(
+    farm: Farm, make_view: MakeView
+) -> None:
+    first = make_view(farm)
+    tabs = [first.page, *(first.page.context.new_page() for _ in range(6))]
+    jobs = []
+    for page in tabs:
+        view = View(page, first.base)
+        view.open()
+        page.select_option("#format", "pcm")  # it is not played while it is made
+        view.speak(LONG, voice="fake")
+        page.wait_for_selector("#state.queued, #state.running")
+        jobs.append(view.job_id())
+        page.evaluate(HIDE, True)
+    for job in jobs[1:]:
+        farm.call("DELETE", f"/v1/jobs/{job}")
+    with first.page.expect_response(f"**/v1/jobs/{jobs[0]}"):  # it asks now and then
+        pass
+    with first.page.expect_request("**/events"):
+        first.page.evaluate(HIDE, False)
+    farm.call("POST", f"/v1/jobs/{jobs[0]}/cancel")
+    first.wait_for_state("canceled")
