@@ -54,6 +54,13 @@ export function playLive(job) {
   start();
 }
 
+// What can not be heard while it is made plays when it is done.
+function giveUp() {
+  const { id } = now;
+  stop();
+  now = { id };
+}
+
 // How much there is of the running job.
 export function grow(job) {
   if (!now.live || now.id !== job.id) return;
@@ -288,7 +295,7 @@ export function startPlayer(told) {
   audio.addEventListener("error", () => {
     if (!audio.hasAttribute("src")) return;
     if (now.live && now.final) useFinal(audio.currentTime, true);
-    else if (now.live) now = {}; // it plays when it is done
+    else if (now.live) giveUp();
     else onFault(new Fault("sound"));
   });
   new ResizeObserver(draw).observe($("wave"));

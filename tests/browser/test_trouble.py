@@ -174,6 +174,18 @@ def test_a_job_whose_answer_was_lost_is_not_made_twice(farm: Farm, make_view: Ma
     assert again.value.json()["id"] != made[0], "what was answered is another wish"
 
 
+def test_a_job_that_can_not_be_heard_while_it_is_made_is_asked_for_once(
+    farm: Farm, make_view: MakeView
+) -> None:
+    view = make_view(farm)
+    view.page.route("**/v1/listen/**stream=1", lambda route: route.fulfill(status=503))
+    view.open()
+    view.speak("".join(f"说到第{i}句话了。" for i in range(20)), voice="fake")
+    view.wait_for_state("succeeded")
+    view.until("document.getElementById('audio').currentTime > 0.3")
+    assert sum("stream=1" in url for url in view.asked) == 1
+
+
 HIDE = """hidden => {
   Object.defineProperty(document, 'hidden', {get: () => hidden, configurable: true});
   document.dispatchEvent(new Event('visibilitychange'));
