@@ -9,6 +9,7 @@ const MOST_BYTES_PER_CHAR = 4;
 const TAG = /<\?xml[^>]*\?>|<!--[^]*?-->|<(\/?)([A-Za-z][\w-]*)(?:\s+[\w:-]+\s*=\s*(?:"[^"<]*"|'[^'<]*'))*\s*(\/?)>|</g;
 const STRAY_AMPERSAND = /&(?!(?:amp|lt|gt|quot|apos|#\d+|#x[\da-f]+);)/i;
 const MARKUP = /^\s*(?:<\?xml[^>]*\?>\s*)?<speak[\s>]/;
+const MOST_MARKUP_BYTES = 64 * 1024; // as the farm reads it
 const limit = Number(document.body.dataset.maxChars);
 const box = $("text");
 let touched = false;
@@ -46,7 +47,12 @@ export function content() {
   if (n > limit) throw new Fault("too_long", "", { values: { n, max: limit } });
   if (!isMarkup()) return { text };
   if (!wellFormed(text)) throw new Fault("markup");
-  return { ssml: text.trim() };
+  const ssml = text.trim();
+  const n_bytes = new TextEncoder().encode(ssml).length;
+  if (n_bytes > MOST_MARKUP_BYTES) {
+    throw new Fault("markup_long", "", { values: { n: n_bytes, max: MOST_MARKUP_BYTES } });
+  }
+  return { ssml };
 }
 
 // Replaces the whole text so that Ctrl+Z brings the old one back, and selects a part of the new one.

@@ -171,6 +171,7 @@ const WORDS = {
   fault_select_words: ["请先选中要加情感的词语。", "Select the words first."],
   fault_crossing: ["选中的范围跨过了别的标记。请只选一个标记里面或外面的词语。", "The selection crosses other markup. Select words within one element."],
   fault_markup: ["SSML 标记有误。检查尖括号是否成对，或点“去掉标记”。", "The SSML is not well formed. Check that every tag is closed, or press Remove markup."],
+  fault_markup_long: ["带标记的文本有 {n} 字节，上限是 {max} 字节（约两万字）。请分成几次提交，或点“去掉标记”。", "With markup the text has {n} bytes; {max} are read. Split it into parts, or press Remove markup."],
   fault_file_kind: ["只能读取文本文件（.txt）。", "Only text files (.txt) can be read."],
   fault_file_big: ["文件太大：最多 {max} 字。请分成几个文件。", "The file is too large: {max} characters at most. Split it."],
   fault_sound: ["浏览器不能播放这段音频。请下载后收听，或换一种格式。", "The browser can not play this audio. Download it, or choose another format."],

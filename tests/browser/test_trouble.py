@@ -214,3 +214,12 @@ def test_tabs_that_nobody_sees_leave_the_browsers_connections_to_the_others(
         first.page.evaluate(HIDE, False)
     farm.call("POST", f"/v1/jobs/{jobs[0]}/cancel")
     first.wait_for_state("canceled")
+
+
+def test_markup_that_is_too_long_to_be_read_is_told_before_it_is_sent(
+    farm: Farm, make_view: MakeView
+) -> None:
+    view = make_view(farm)
+    view.open()
+    view.speak(f"<speak>{'字' * 22_000}</speak>")
+    view.page.wait_for_selector("#form-fault:has-text('bytes; 65536 are read')")
