@@ -17,6 +17,7 @@ let voices = [];
 let emotion = "neutral";
 let job = null; // the one that is shown
 let following = new AbortController();
+let choice = 0; // counts what was asked to be shown: only the last is
 let unanswered = {}; // the job asked for last, while no answer came
 const sampler = new Audio();
 const samples = new Map();
@@ -207,7 +208,7 @@ function statusLine() {
       skipped.length > 0 && t("left_out", { n: skipped.length, text }),
     ];
   }
-  return [clockTime(job.finished_at)];
+  return [job.finished_at && clockTime(job.finished_at)];
 }
 
 function drawJob() {
@@ -254,8 +255,20 @@ async function open(found, autoplay) {
   drawJob();
   if (autoplay) $("result").scrollIntoView({ block: "nearest" });
   follow(autoplay, signal).catch((fault) => {
-    if (!signal.aborted) showFault($("result-fault"), fault);
+    if (signal.aborted) return;
+    if (fault.code === "not_found") noteGone(job.id);
+    showFault($("result-fault"), fault);
   });
+}
+
+// A job that was removed elsewhere, or whose time is over.
+function noteGone(id) {
+  history.noteGone(id);
+  if (job?.id !== id) return;
+  following.abort();
+  player.stop();
+  job = { ...job, status: "gone", audio: null, captions: null, error: null };
+  drawJob();
 }
 
 async function follow(autoplay, signal) {
@@ -287,12 +300,16 @@ async function attempt(id, act) {
   try {
     await act();
   } catch (fault) {
-    if (fault.code === "not_found") history.noteGone(id);
+    if (fault.code === "not_found") noteGone(id);
     showFault(job?.id === id ? $("result-fault") : $("form-fault"), fault);
   }
 }
 
-const showJob = (id, autoplay) => attempt(id, async () => open(await fetchJob(id), autoplay));
+const showJob = (id, autoplay) => attempt(id, async () => {
+  const mine = choice += 1;
+  const found = await fetchJob(id);
+  if (mine === choice) await open(found, autoplay);
+});
 
 const cancelJob = (id) => attempt(id, async () => {
   const ended = await (await send(jobPath(id, "/cancel"), "POST")).json();
@@ -358,6 +375,13 @@ async function poll() {
   setTimeout(poll, POLL_MS);
 }
 
+// With another key what was refused may go well; what was typed stays.
+function askAgain() {
+  clearFault($("form-fault"));
+  if (!voices.length) loadVoices();
+  if (job && !$("result-fault").hidden) showJob(job.id, false);
+}
+
 function redraw() {
   drawEditor();
   drawVoices();
@@ -367,7 +391,7 @@ function redraw() {
   if (!$("form-fault").hidden) clearFault($("form-fault"));
 }
 
-startKeys(() => location.reload());
+startKeys(askAgain);
 startEditor();
 player.startPlayer((fault) => showFault($("result-fault"), fault));
 history.startHistory({

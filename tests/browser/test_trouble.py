@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Route
 
-from tests.browser.conftest import MakeView, View
+from shared.tenants import Scope
+from tests.browser.conftest import MakeView, View, new_key
 from tests.e2e.conftest import Farm
 
 pytestmark = pytest.mark.e2e
@@ -174,6 +175,39 @@ def test_a_job_whose_answer_was_lost_is_not_made_twice(farm: Farm, make_view: Ma
     assert again.value.json()["id"] != made[0], "what was answered is another wish"
 
 
+def test_a_job_that_is_removed_while_it_is_shown_is_told_to_be_gone(
+    farm: Farm, make_view: MakeView
+) -> None:
+    view = make_view(farm)
+    view.open()
+    view.speak(LONG, voice="fake")
+    view.wait_for_state("running")
+    farm.call("DELETE", f"/v1/jobs/{view.job_id()}")
+    view.page.wait_for_selector("#result-fault:has-text('not there any more')")
+    view.page.wait_for_selector("#history .state.gone")
+    view.wait_for_state("gone")
+    assert not view.page.is_visible("#progress")
+    assert not view.page.is_visible("#cancel")
+
+
+def test_a_text_outlives_a_change_of_the_key(guarded: Farm, make_view: MakeView) -> None:
+    key = new_key(guarded, Scope.SUBMIT, Scope.READ)
+    view = make_view(guarded)
+    view.open()
+    view.page.wait_for_selector("#key-dialog[open]")
+    view.page.fill("#key", key)
+    view.page.press("#key", "Enter")
+    view.choose_voice("fake")
+    view.page.fill("#text", "写了很久的一篇文章。")
+    view.page.click("#change-key")
+    view.page.fill("#key", new_key(guarded, Scope.SUBMIT, Scope.READ))
+    view.page.press("#key", "Enter")
+    view.page.wait_for_load_state("networkidle")
+    assert view.page.input_value("#text") == "写了很久的一篇文章。"
+    view.page.click("#go")
+    view.wait_for_state("succeeded")
+
+
 def test_a_job_that_can_not_be_heard_while_it_is_made_is_asked_for_once(
     farm: Farm, make_view: MakeView
 ) -> None:
@@ -184,6 +218,25 @@ def test_a_job_that_can_not_be_heard_while_it_is_made_is_asked_for_once(
     view.wait_for_state("succeeded")
     view.until("document.getElementById('audio').currentTime > 0.3")
     assert sum("stream=1" in url for url in view.asked) == 1
+
+
+def test_the_job_that_was_chosen_last_is_shown(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    for text in ("一。", "二。"):
+        view.speak(text)
+        view.page.wait_for_selector(f"#result-title:has-text('{text}')")
+        view.wait_for_state("succeeded")
+    late: list[Route] = []
+    address = f"**/v1/jobs/{view.job_id()}"
+    view.page.route(address, lambda route: late.append(route), times=1)
+    view.page.locator("#history .open").first.click()
+    view.page.locator("#history .open").last.click()
+    view.page.wait_for_selector("#result-title:has-text('一')")
+    with view.page.expect_response(address):
+        late[0].continue_()
+    view.page.wait_for_load_state("networkidle")
+    assert view.text("#result-title") == "一。"
 
 
 HIDE = """hidden => {
