@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 from urllib.parse import urlencode
 
@@ -26,6 +26,14 @@ class FarmClient(Client):
     def submit_lines(self, lines: BinaryIO, key: str) -> Batch:
         """Submit a file of JSON lines; the same `key` and content answer the same batch."""
         return self._run(self._submit_batch(lines, key))
+
+    def follow_job(self, job: Job, told: Callable[[Job], object] | None) -> Job:
+        """The job once it has ended, with audio or without; `told` gets each state on the way."""
+        return self._run(self._follow(self._job, job, told, None))
+
+    def follow_batch(self, batch: Batch, told: Callable[[Batch], object] | None) -> Batch:
+        """The batch once all its jobs have ended; `told` gets each state on the way."""
+        return self._run(self._follow(self._batch, batch, told, None))
 
     def jobs(self, *, status: str | None, limit: int) -> list[Job]:
         """The newest jobs, newest first."""

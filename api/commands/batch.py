@@ -20,7 +20,6 @@ from api.commands.output import try_writing, whole_file
 from api.commands.say import FORMATS
 from api.farm_client import Batch, FarmClient, FarmProblem
 
-WAIT_S = 20
 SHOWN_FAULTS = 20
 
 
@@ -123,17 +122,17 @@ def _follow(client: FarmClient, sent: Batch) -> Batch:
         with click.progressbar(
             length=sent.counts["total"], label="Speaking", file=sys.stderr, hidden=not watched
         ) as bar:
-            while not sent.finished:
-                bar.update(sent.n_ended - bar.pos)
-                sent = client.show_batch(sent.id, wait_s=1 if watched else WAIT_S)
-            bar.update(sent.n_ended - bar.pos)
+
+            def show(seen: Batch) -> None:
+                bar.update(seen.n_ended - bar.pos)
+
+            return client.follow_batch(sent, show if watched else None)
     except KeyboardInterrupt as stop:
         click.echo(
             f"\nBatch {sent.id} goes on. The same command takes it up again.",
             err=True,
         )
         raise click.exceptions.Exit(130) from stop
-    return sent
 
 
 def _report(done: Batch, output: Path) -> None:

@@ -3,8 +3,10 @@
 import click
 
 from api.commands.options import client_of, farm_url
-from api.farm_client import Job
+from api.farm_client import FarmClient, Job
 from shared.states import JobStatus
+
+MOST_LISTED = 200  # jobs of one page
 
 
 @click.command()
@@ -12,7 +14,7 @@ from shared.states import JobStatus
 @click.option(
     "--status", type=click.Choice([s.value for s in JobStatus]), help="Only jobs in this state."
 )
-@click.option("-n", "--limit", type=click.IntRange(1, 200), default=20, show_default=True)
+@click.option("-n", "--limit", type=click.IntRange(1, MOST_LISTED), default=20, show_default=True)
 def jobs(url: str, status: str | None, limit: int) -> None:
     """List the newest jobs."""
     found = client_of(url).jobs(status=status, limit=limit)
@@ -32,8 +34,7 @@ def status(url: str, job_id: str | None) -> None:
         click.echo(_page(client.job(job_id)))
         return
     client.ready()
-    waiting = len(client.jobs(status=JobStatus.QUEUED, limit=200))
-    running = len(client.jobs(status=JobStatus.RUNNING, limit=200))
+    running, waiting = (_count(client, one) for one in (JobStatus.RUNNING, JobStatus.QUEUED))
     click.echo(f"The farm at {url} is ready; {running} jobs run, {waiting} wait.")
 
 
@@ -44,6 +45,12 @@ def cancel(url: str, job_id: str) -> None:
     """Cancel a job."""
     job = client_of(url).cancel(job_id)
     click.echo(f"{job.id} is {job.status}.")
+
+
+def _count(client: FarmClient, status: JobStatus) -> str:
+    """How many jobs are in a state, as far as one page of the list tells."""
+    found = len(client.jobs(status=status, limit=MOST_LISTED))
+    return f"{found} or more" if found == MOST_LISTED else str(found)
 
 
 def _row(job: Job) -> str:

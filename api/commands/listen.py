@@ -11,7 +11,6 @@ from api.farm_client import FarmClient, Job
 
 # No format's header is longer; past it a stream and the finished file are the same bytes.
 HEADER_BYTES = 4096
-WAIT_S = 20
 
 
 def listen(client: FarmClient, job: Job, path: Path | None) -> Job:
@@ -26,8 +25,7 @@ def listen(client: FarmClient, job: Job, path: Path | None) -> Job:
             for chunk in client.stream(job.id):
                 file.write(chunk)
                 file.flush()
-            while not job.finished:
-                job = client.job(job.id, wait_s=WAIT_S)
+            job = client.follow_job(job, None)
             _complete(client, job, file)
     except OSError as error:
         raise click.ClickException(f"{path} can not be written: {error.strerror}.") from error

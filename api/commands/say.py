@@ -32,7 +32,6 @@ from shared.states import JobStatus
 FORMATS: tuple[str, ...] = get_args(AudioFormat)
 # These ended without audio; asking again means: try what is missing once more.
 RESUMABLE = frozenset({JobStatus.FAILED, JobStatus.CANCELED, JobStatus.EXPIRED})
-WAIT_S = 20
 BAR_STEPS = 1000
 SPEAKING_SHARE = 0.9
 
@@ -191,15 +190,13 @@ def _follow(client: FarmClient, job: Job) -> Job:
             item_show_func=_outlook,
         ) as bar,
     ):
-        while not job.finished:
-            bar.label, bar.current_item = _stage(job), job
-            bar.update(_steps(job) - bar.pos)
+
+        def show(seen: Job) -> None:
+            bar.label, bar.current_item = _stage(seen), seen
+            bar.update((BAR_STEPS if seen.audio else _steps(seen)) - bar.pos)
             bar.render_progress()  # also when only the line has moved
-            job = client.job(job.id, wait_s=1 if watched else WAIT_S)
-        bar.current_item = job
-        if job.audio:
-            bar.update(BAR_STEPS - bar.pos)
-    return job
+
+        return client.follow_job(job, show if watched else None)
 
 
 def _stage(job: Job) -> str:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +16,7 @@ from api.commands.say import _outlook
 from api.farm_client import FarmClient, Job, idempotency_key
 from api.supervisor import ready_voices
 from shared.states import JobStatus
+from ttsfarm_client.calls import EARLY_S
 
 AUDIO = b"RIFF" + bytes(range(256)) * 900
 
@@ -132,6 +134,16 @@ def test_say_writes_the_audio_when_the_job_is_done(farm, ttsfarm, tmp_path):
     assert (tmp_path / "a.wav").read_bytes() == AUDIO
     assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
     assert "2.5 s of speech, job j1 took 1.50 s" in result.stderr
+
+
+def test_a_farm_too_busy_to_let_a_caller_wait_is_not_asked_at_once_again(farm, ttsfarm, tmp_path):
+    farm.answer("POST /v1/jobs", job_object("queued"), 202)
+    farm.answer("GET /v1/jobs/j1", job_object("running"))  # answered before the time is up
+    farm.answer("GET /v1/jobs/j1", job_object())
+    farm.answer("GET /v1/jobs/j1/audio", AUDIO)
+    begun_s = time.monotonic()
+    assert ttsfarm("say", "你好", "-o", str(tmp_path / "a.wav")).exit_code == 0
+    assert time.monotonic() - begun_s >= EARLY_S
 
 
 def test_every_call_carries_the_key_that_was_given(farm, ttsfarm, tmp_path, monkeypatch):
@@ -366,6 +378,13 @@ def test_status_without_a_job_tells_of_the_farm(farm, ttsfarm):
     farm.answer("GET /readyz", {"status": "ready"})
     farm.answer("GET /v1/jobs", {"jobs": [job_object(), job_object()]})
     assert "is ready; 2 jobs run, 2 wait" in ttsfarm("status").stdout
+
+
+def test_status_says_where_it_counts_no_further(farm, ttsfarm):
+    farm.answer("GET /readyz", {"status": "ready"})
+    farm.answer("GET /v1/jobs", {"jobs": [job_object()] * 3})
+    farm.answer("GET /v1/jobs", {"jobs": [job_object()] * 200})
+    assert "3 jobs run, 200 or more wait" in ttsfarm("status").stdout
 
 
 def test_cancel_reports_the_state_it_led_to(farm, ttsfarm):
