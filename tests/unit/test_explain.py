@@ -1,5 +1,6 @@
 import json
 
+import pytest
 from click.testing import CliRunner
 
 from worker.commands.explain import explain
@@ -30,3 +31,11 @@ def test_broken_markup_is_told_with_its_place() -> None:
     assert "line 1, column 8" in result.output
     result = CliRunner().invoke(explain, ["--jsonl"], input="<speak>\n")
     assert json.loads(result.output)["error"] == "not_well_formed"
+
+
+@pytest.mark.parametrize("options", [[], ["--jsonl"]])
+def test_input_in_another_encoding_says_how_to_convert_it(options: list[str]) -> None:
+    result = CliRunner().invoke(explain, options, input="你好".encode("gb18030"))
+    assert result.exit_code == 2
+    assert "not UTF-8" in result.output
+    assert "iconv -f GB18030" in result.output

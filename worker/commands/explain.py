@@ -6,6 +6,7 @@ Only shows; `worker/text` decides. Registered by `worker/cli.py`.
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -29,15 +30,28 @@ def explain(text: str | None, jsonl: bool, ssml: bool, language: str) -> None:
     """
     frontend = Frontend()
     if jsonl:
-        for line in sys.stdin:
-            click.echo(_json_line(frontend, line.rstrip("\r\n"), ssml, language))
+        with _utf8_input():
+            for line in sys.stdin:
+                click.echo(_json_line(frontend, line.rstrip("\r\n"), ssml, language))
         return
-    source = text if text is not None else sys.stdin.read()
+    with _utf8_input():
+        source = text if text is not None else sys.stdin.read()
     try:
         for part in frontend.parts(source, _options(source, ssml, language)):
             click.echo("\n".join(_lines(part)))
     except InvalidMarkup as error:
         raise click.ClickException(error.message) from error
+
+
+@contextmanager
+def _utf8_input() -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise click.UsageError(
+            "Standard input is not UTF-8. Convert it first, for instance: "
+            "iconv -f GB18030 -t UTF-8 FILE | ttsfarm-worker explain"
+        ) from error
 
 
 def _options(text: str, ssml: bool, language: str) -> Options:
