@@ -85,7 +85,8 @@ class Children:
         for child in leaving:
             child.start_at_s = None
             if child.process is not None:
-                child.process.terminate()
+                # Not `terminate`: it would reap one that has ended, whose last words we still want.
+                os.kill(child.process.pid, signal.SIGTERM)
         begun = self.clock()
         while running := [c for c in leaving if c.process is not None]:
             for key, _ in self._selector.select(0.05):

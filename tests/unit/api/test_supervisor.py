@@ -16,6 +16,7 @@ from api.children import LOOP_FROM, Children, Program
 from api.console import Console
 from api.problems import SetupProblem
 from api.supervisor import NEEDED_BYTES, hello, require_room, usable_port
+from tests.conftest import wait_until
 
 WAIT_S = 60
 
@@ -143,6 +144,15 @@ def test_a_child_that_does_not_end_is_killed(children, out, grace_s, hurry):
     pid = children.pid("one")
     children.stop(["one"], hurry=lambda: hurry)
     assert gone(pid)
+
+
+def test_a_child_that_has_ended_by_itself_is_stopped_like_the_others(children, out):
+    children.start(program("one", "print('last words')"))
+    pid = children.pid("one")
+    wait_until(lambda: gone(pid), WAIT_S)
+    children.stop(["one"], hurry=lambda: False)
+    assert out.getvalue() == "one      | last words\n"
+    assert children.names == []
 
 
 def test_nothing_a_dead_child_has_started_lives_on(children, out):
