@@ -78,6 +78,7 @@ class Children:
             self._reap(child)
             if child.start_at_s is not None and self.clock() >= child.start_at_s:
                 self._launch(child)
+        self.console.flush()
 
     def stop(self, names: Iterable[str], hurry: Callable[[], bool]) -> None:
         """End these children together: asked first, killed after their grace or on `hurry`."""
@@ -95,6 +96,7 @@ class Children:
                 if hurry() or self.clock() > begun + child.program.grace_s:
                     _kill_group(child.process)
                 self._forget(child)
+            self.console.flush()
         for child in leaving:
             del self._children[child.program.name]
 

@@ -54,7 +54,7 @@ def test_what_takes_audio_and_bodies_lies_on_a_disk() -> None:
         text = (ROOT / f"deploy/{image}.Dockerfile").read_text("utf-8")
         assert re.search(r"install -d -o 10001 -g 10001 .*/scratch", text), image
     nginx = (ROOT / "deploy/nginx/farm.conf.template").read_text("utf-8")
-    # By the server, so that it holds for every location: what nginx keeps is its container's memory.
+    # By the server, so that it holds for every location: what nginx keeps is in memory.
     assert re.findall(r"^( *)proxy_request_buffering (.+);", nginx, re.MULTILINE) == [("  ", "off")]
 
 
