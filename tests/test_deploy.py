@@ -100,6 +100,20 @@ def test_the_secrets_for_a_cluster_are_made_as_the_page_says(tmp_path: Path) -> 
     assert all((tmp_path / one).exists() for one in given)
 
 
+@pytest.mark.parametrize("page", ["deploy", "kubernetes"])
+def test_the_secrets_of_a_page_are_closed_to_other_users(page: str) -> None:
+    text = (ROOT / f"docs/{page}.md").read_text("utf-8")
+    assert "chmod 700 secrets" in text.split("mkdir -p secrets/")[1]
+
+
+def test_a_setting_that_farm_env_can_not_change_is_told() -> None:
+    page = (ROOT / "docs/deploy.md").read_text("utf-8")
+    for service in ("api", "worker"):
+        assert SERVICES[service]["env_file"], "what stands in `environment` goes before it"
+    assert SERVICES["api"]["environment"]["TTSFARM_AUTH"] == "${AUTH:-none}"
+    assert "`TTSFARM_AUTH=keys` in `farm.env` leaves the farm\nopen" in page
+
+
 def test_what_holds_secrets_is_never_committed() -> None:
     ignored = (ROOT / ".gitignore").read_text("utf-8").split()
     assert {"/.env", "/farm.env", "/secrets/"} <= set(ignored)
