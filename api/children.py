@@ -78,6 +78,7 @@ class Children:
             self._reap(child)
             if child.start_at_s is not None and self.clock() >= child.start_at_s:
                 self._launch(child)
+        self.console.flush()
 
     def stop(self, names: Iterable[str], hurry: Callable[[], bool]) -> None:
         """End these children together: asked first, killed after their grace or on `hurry`."""
@@ -85,7 +86,8 @@ class Children:
         for child in leaving:
             child.start_at_s = None
             if child.process is not None:
-                child.process.terminate()
+                # Not `terminate`: it would reap one that has ended, whose last words we still want.
+                os.kill(child.process.pid, signal.SIGTERM)
         begun = self.clock()
         while running := [c for c in leaving if c.process is not None]:
             for key, _ in self._selector.select(0.05):
@@ -94,6 +96,7 @@ class Children:
                 if hurry() or self.clock() > begun + child.program.grace_s:
                     _kill_group(child.process)
                 self._forget(child)
+            self.console.flush()
         for child in leaving:
             del self._children[child.program.name]
 

@@ -1,20 +1,25 @@
 """What `ttsfarm up` prints: each line behind its process's name, in that process's colour.
 
 On a terminal a JSON log line is shown as a sentence with the time; elsewhere lines stay as they
-came.
+came. A reader that stops reading, as a terminal does after Ctrl-S, holds nobody up.
 """
 
 import errno
+import io
 import json
 import os
 import re
+import select
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92, 95, 94)
 ALERT = 31
 GONE = (errno.EPIPE, errno.EIO)  # a pipe's reader, a terminal
+# What is kept for a reader that does not read.
+WAITING_BYTES = 1_000_000
 FAINT = 2
 LEVEL_COLOURS = {"WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 # Shown on a terminal beside a log line's message; the rest of the line is for machines.
@@ -51,6 +56,9 @@ class Console:
         self._person = out.isatty()
         self._coloured = self._person and not environment.get("NO_COLOR")
         self._names: dict[str, int] = {}
+        self._descriptor = _descriptor(out)
+        self._waiting = bytearray()
+        self._n_missing = 0
 
     def line(self, name: str, text: str) -> None:
         """One line of the process `name`."""
@@ -72,15 +80,39 @@ class Console:
         """A word of the farm itself."""
         self._print(text)
 
+    def flush(self, patience_s: float = 0.0) -> None:
+        """Hand on what the reader takes, for `patience_s` at most."""
+        limit = time.monotonic() + patience_s
+        while self._waiting and self._descriptor is not None:
+            if not _takes(self._descriptor, max(0.0, limit - time.monotonic())):
+                return
+            try:
+                # A pipe that tells of room has room for so much.
+                part = self._waiting[: select.PIPE_BUF]
+                del self._waiting[: os.write(self._descriptor, part)]
+            except BlockingIOError:
+                return
+            except OSError as error:
+                self._waiting.clear()
+                # The reader is gone, as after Ctrl-C to `up | tee`: the farm has yet to stop.
+                if error.errno in GONE:
+                    with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # no path of ours
+                        os.dup2(nowhere.fileno(), self._descriptor)
+
     def _print(self, text: str) -> None:
-        try:
+        if self._descriptor is None:
             self._out.write(text + "\n")
-            self._out.flush()
-        except OSError as error:
-            # The reader is gone, as after Ctrl-C to `up | tee`: the farm has yet to stop in order.
-            if error.errno in GONE:
-                with open(os.devnull, "wb") as nowhere:  # noqa: PTH123  # no path of ours
-                    os.dup2(nowhere.fileno(), self._out.fileno())
+            return
+        self.flush()
+        if self._n_missing:
+            text = f"({self._n_missing} lines are missing here: nobody read them)\n{text}"
+        line = (text + "\n").encode(self._out.encoding, self._out.errors or "strict")
+        if len(self._waiting) + len(line) > WAITING_BYTES:
+            self._n_missing += 1
+            return
+        self._n_missing = 0
+        self._waiting += line
+        self.flush()
 
     def _paint(self, colour: int, text: str) -> str:
         return f"\x1b[{colour}m{text}\x1b[0m" if self._coloured else text
@@ -97,6 +129,28 @@ class Console:
         if details := _details(fields, SHOWN_IN_TROUBLE if start else SHOWN):
             sentence += "  " + self._paint(FAINT, ", ".join(details))
         return f"{sentence}\n{fields['exc_info']}" if "exc_info" in fields else sentence
+
+
+def _descriptor(out: TextIO) -> int | None:
+    """What to write to for `out`, None where that is in memory."""
+    try:
+        out.flush()
+        given = out.fileno()
+    except io.UnsupportedOperation:
+        return None
+    if out.isatty():
+        # A terminal may tell of less room than is written, so it is opened once more, never to be
+        # waited for: what is set on the one that is given holds for the shell too.
+        with suppress(OSError):
+            return os.open(os.ttyname(given), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+    return given
+
+
+def _takes(descriptor: int, timeout_s: float) -> bool:
+    """Whether a little may be written within that time without waiting for a reader."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLOUT)
+    return bool(poll.poll(timeout_s * 1000))
 
 
 def _fields(text: str) -> dict[str, Any] | None:

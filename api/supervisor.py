@@ -30,6 +30,7 @@ REDIS_START_S = 120.0
 REDIS_POLL_S = 0.05
 PATIENCE_S = 15.0
 POLL_S = 0.3
+FAREWELL_S = 1.0  # for a slow reader of the last lines
 DEFAULT_VOICE = Settings.model_fields["default_voice"].default
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 ANYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  # compared with, not listened on
@@ -280,4 +281,8 @@ def run_farm(options: UpOptions) -> None:
     """Run a farm in this process's name until it is told to stop."""
     if isinstance(sys.stdout, TextIOWrapper):  # no terminal's encoding may end a farm
         sys.stdout.reconfigure(errors="backslashreplace")
-    Supervisor(options, Console(sys.stdout, os.environ), os.environ).run()
+    console = Console(sys.stdout, os.environ)
+    try:
+        Supervisor(options, console, os.environ).run()
+    finally:
+        console.flush(FAREWELL_S)

@@ -59,6 +59,7 @@ _FULL = frozenset(
     | {"XMinioAdminBucketQuotaExceeded", "InsufficientStorage", "StorageFull"}
 )
 _FULL_STATUS = 507
+_NO_RULES = frozenset({"NotImplemented", "MethodNotAllowed"})
 
 
 def translate(
@@ -160,7 +161,12 @@ class S3Store:
         with _s3():
             if not self._client.bucket_exists(self._bucket):
                 self._make_bucket()
-            self._set_lifetime()
+            try:
+                self._set_lifetime()
+            except S3Error as error:
+                # A store without such rules does; the janitor clears up by itself.
+                if error.code not in _NO_RULES:
+                    raise
 
     def check(self) -> None:
         with _s3():

@@ -54,8 +54,13 @@ def test_what_takes_audio_and_bodies_lies_on_a_disk() -> None:
         text = (ROOT / f"deploy/{image}.Dockerfile").read_text("utf-8")
         assert re.search(r"install -d -o 10001 -g 10001 .*/scratch", text), image
     nginx = (ROOT / "deploy/nginx/farm.conf.template").read_text("utf-8")
-    (batches,) = re.findall(r"location /v1/batches \{(.*?)\n  \}", nginx, re.DOTALL)
-    assert "proxy_request_buffering off;" in batches
+    # By the server, so that it holds for every location: what nginx keeps is in memory.
+    assert re.findall(r"^( *)proxy_request_buffering (.+);", nginx, re.MULTILINE) == [("  ", "off")]
+
+
+def test_the_door_is_as_small_on_a_large_machine() -> None:
+    nginx = (ROOT / "deploy/nginx/nginx.conf").read_text("utf-8")
+    assert re.search(r"^worker_processes [12];", nginx, re.MULTILINE)
 
 
 def test_prometheus_finds_every_kind_of_worker() -> None:
@@ -93,6 +98,20 @@ def test_the_secrets_for_a_cluster_are_made_as_the_page_says(tmp_path: Path) -> 
     given = re.findall(r"create secret generic \S+ --from-file=(?:\w+=)?(\S+)", page)
     assert len(given) == 4
     assert all((tmp_path / one).exists() for one in given)
+
+
+@pytest.mark.parametrize("page", ["deploy", "kubernetes"])
+def test_the_secrets_of_a_page_are_closed_to_other_users(page: str) -> None:
+    text = (ROOT / f"docs/{page}.md").read_text("utf-8")
+    assert "chmod 700 secrets" in text.split("mkdir -p secrets/")[1]
+
+
+def test_a_setting_that_farm_env_can_not_change_is_told() -> None:
+    page = (ROOT / "docs/deploy.md").read_text("utf-8")
+    for service in ("api", "worker"):
+        assert SERVICES[service]["env_file"], "what stands in `environment` goes before it"
+    assert SERVICES["api"]["environment"]["TTSFARM_AUTH"] == "${AUTH:-none}"
+    assert "`TTSFARM_AUTH=keys` in `farm.env` leaves the farm\nopen" in page
 
 
 def test_what_holds_secrets_is_never_committed() -> None:

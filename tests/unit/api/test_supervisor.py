@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
@@ -13,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from api.children import LOOP_FROM, Children, Program
-from api.console import Console
+from api.console import WAITING_BYTES, Console
 from api.problems import SetupProblem
 from api.supervisor import NEEDED_BYTES, hello, require_room, usable_port
+from tests.conftest import wait_until
 
 WAIT_S = 60
 
@@ -145,6 +147,15 @@ def test_a_child_that_does_not_end_is_killed(children, out, grace_s, hurry):
     assert gone(pid)
 
 
+def test_a_child_that_has_ended_by_itself_is_stopped_like_the_others(children, out):
+    children.start(program("one", "print('last words')"))
+    pid = children.pid("one")
+    wait_until(lambda: gone(pid), WAIT_S)
+    children.stop(["one"], hurry=lambda: False)
+    assert out.getvalue() == "one      | last words\n"
+    assert children.names == []
+
+
 def test_nothing_a_dead_child_has_started_lives_on(children, out):
     script = (
         "import subprocess, sys, time\n"
@@ -271,6 +282,66 @@ def test_a_reader_that_is_gone_stops_no_farm() -> None:
         os.close(reader)
         for text in ("one", "two"):
             Console(out, {}).say(text)
+
+
+def read_all(reader: int, console: Console) -> bytes:
+    os.set_blocking(reader, False)
+    read, idle = b"", 0
+    while idle < 10:
+        console.flush(0.01)
+        try:
+            read += os.read(reader, 65_536)
+            idle = 0
+        except BlockingIOError:
+            idle += 1
+    return read
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("ends", [os.pipe, pty.openpty], ids=["pipe", "terminal"])
+def test_a_reader_that_stops_reading_holds_nobody_up_and_misses_nothing(ends) -> None:
+    reader, writer = ends()
+    with os.fdopen(writer, "w") as out:
+        console = Console(out, {"NO_COLOR": "1"}, noon)
+        for number in range(5000):
+            console.say(f"{number:060}")
+        lines = read_all(reader, console).splitlines()
+    os.close(reader)
+    assert lines == [b"%060d" % number for number in range(5000)]
+
+
+@pytest.mark.timeout(60)
+def test_what_a_reader_has_missed_for_too_long_is_counted() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as out:
+        console = Console(out, {})
+        for number in range(WAITING_BYTES // 50):
+            console.say(f"{number:099}")
+        kept = read_all(reader, console).splitlines()
+        console.say("back")
+        last = read_all(reader, console).splitlines()
+    os.close(reader)
+    assert last == [
+        b"(%d lines are missing here: nobody read them)" % (20_000 - len(kept)),
+        b"back",
+    ]
+    assert kept == [b"%099d" % number for number in range(len(kept))]
+
+
+@pytest.mark.timeout(60)
+def test_a_farm_whose_reader_stalls_prints_on_when_it_reads_again(children) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "w") as out:
+        children.console = Console(out, {})
+        script = "for n in range(4000): print(f'{n:060}', flush=True)\nprint('end', flush=True)"
+        children.start(program("one", f"import time\n{script}\ntime.sleep(60)"))
+        told = []
+        while b"end" not in b"".join(told):
+            children.tick(0.02)
+            if len(children.console._waiting) > 150_000 or told:
+                told.append(os.read(reader, 65_536))
+    os.close(reader)
+    assert b"".join(told).count(b"\n") == 4001
 
 
 def test_the_command_a_newcomer_copies_names_the_farm():

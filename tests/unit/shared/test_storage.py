@@ -3,8 +3,12 @@
 import errno
 import inspect
 import os
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 from xml.etree.ElementTree import ParseError
@@ -22,7 +26,7 @@ from shared.settings import Settings
 from shared.storage import check_key, content_disposition
 from shared.storage_local import LocalStore
 from shared.storage_local import translate as translate_local
-from shared.storage_s3 import LIBRARY_ERRORS, split_endpoint
+from shared.storage_s3 import LIBRARY_ERRORS, S3Store, split_endpoint
 from shared.storage_s3 import translate as translate_s3
 
 # Raised while a proxy is set up; no proxy is ever.
@@ -169,6 +173,53 @@ def test_a_folder_that_others_empty_costs_no_upload(
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(upload, range(2000)))
     assert list(store.list("")) == []
+
+
+class _RuleHandler(BaseHTTPRequestHandler):
+    """A store with a bucket that answers to lifecycle rules with `code`."""
+
+    code = ""
+
+    def do_HEAD(self) -> None:
+        self._answer(200, b"")
+
+    def do_GET(self) -> None:
+        fault = f"<Error><Code>{self.code}</Code></Error>"
+        self._answer(501 if self.code == "NotImplemented" else 403, fault.encode())
+
+    def _answer(self, status: int, body: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", "application/xml")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@contextmanager
+def a_store_that_says(code: str) -> Iterator[S3Store]:
+    handler = type("Handler", (_RuleHandler,), {"code": code})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield S3Store(Settings(s3_endpoint=f"127.0.0.1:{server.server_address[1]}"))
+        server.shutdown()
+        thread.join()
+
+
+def test_a_store_without_lifecycle_rules_does() -> None:
+    with a_store_that_says("NotImplemented") as store:
+        store.ensure()
+
+
+def test_keys_that_may_not_read_the_lifecycle_rules_are_told() -> None:
+    with (
+        a_store_that_says("AccessDenied") as store,
+        pytest.raises(ObjectStoreUnavailable, match="AccessDenied"),
+    ):
+        store.ensure()
 
 
 @given(st.text(st.characters()))
