@@ -7,7 +7,9 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 import hypothesis
@@ -18,12 +20,22 @@ from redis.exceptions import ConnectionError, TimeoutError
 from shared.connection import Scripts, connect
 from shared.settings import Settings, settings
 
+# What the tests call is on this machine; a proxy that the environment names would not find it.
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "*"
+
+# Below the ports that the system gives out by itself: none of those is lost to another process
+# before its server listens, or while that is away. Runs beside one another begin in other places.
+PORTS = range(16_000, 32_000)
+_turn = count(os.getpid() * 101)
+
 
 def free_port() -> int:
-    """A port nothing listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port nothing listens on, chosen once in this process."""
+    while True:
+        port = PORTS[next(_turn) % len(PORTS)]
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def part(what: str, found: str | None) -> str:

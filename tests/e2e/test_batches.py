@@ -15,9 +15,10 @@ import pytest
 import redis
 from standardwebhooks import Webhook
 
-from tests.conftest import wait_until
+from tests.conftest import RedisServer, wait_until
 from tests.e2e.conftest import BIN, Farm, MakeFarm
 from tests.e2e.receiver import Receiver
+from tests.faults.wire import Wire
 
 pytestmark = pytest.mark.e2e
 
@@ -30,6 +31,15 @@ def receiver() -> Iterator[Receiver]:
     receiver = Receiver(refusals=0)
     yield receiver
     receiver.close()
+
+
+@pytest.fixture
+def wires() -> Iterator[list[Wire]]:
+    """Lines that a test strings; they last until its farm has ended."""
+    strung: list[Wire] = []
+    yield strung
+    for wire in strung:
+        wire.close()
 
 
 def ended(farm: Farm, batch_id: str, timeout_s: float = 120) -> dict[str, Any]:
@@ -69,9 +79,12 @@ def test_a_batch_makes_one_message_and_one_archive(make_farm: MakeFarm, receiver
 
 
 def test_kill_9_of_the_api_in_the_middle_of_a_submit_is_mended_by_sending_again(
-    make_farm: MakeFarm,
+    wires: list[Wire], make_farm: MakeFarm
 ) -> None:
     farm = make_farm()
+    assert isinstance(farm.redis, RedisServer)
+    wires.append(Wire(farm.redis.host, farm.redis.port))
+    farm.env["TTSFARM_REDIS_URL"] = f"redis://{wires[0].address}/0"
     farm.start(workers=1)
     lines = [{"batch": {"id": "big"}}, *(f"第{i}句。" for i in range(N_INPUTS))]
     body = "\n".join(json.dumps(line) for line in lines).encode()
@@ -85,11 +98,13 @@ def test_kill_9_of_the_api_in_the_middle_of_a_submit_is_mended_by_sending_again(
             with pytest.raises(OSError):  # noqa: PT011  # reset or closed, as it happens
                 farm.call("POST", "/v1/batches", body, headers)
 
+        wires[0].delay_s = 0.1  # so that storing takes long enough to be seen
         caller = threading.Thread(target=send_and_lose)
         caller.start()
-        wait_until(lambda: n_stored() > 0, 60, every_s=0.002)
+        wait_until(lambda: n_stored() > 0, 60)
         farm.kill("api")
         caller.join()
+        wires[0].delay_s = 0.0
         n_before = n_stored()
         assert 0 < n_before < N_INPUTS
         assert client.zcard("ttsfarm:jobs:default") == 0, "a job began before all were stored"

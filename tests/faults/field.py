@@ -315,6 +315,12 @@ class Field:
         found = {names.get(int(row["id"].split("-")[1])): row for row in rows}
         return {name: row for name, row in found.items() if name}
 
+    def hears(self, name: str) -> Callable[[str], bool]:
+        """Whether a process has logged something from now on: its log is older than the run."""
+        log = self.farm.directory / f"{name}.log"
+        n_before = log.stat().st_size if log.exists() else 0
+        return lambda text: log.exists() and text.encode() in log.read_bytes()[n_before:]
+
     def wait_for_workers(self, *names: str) -> None:
         """Return when they are ready; one that ends meanwhile is started again."""
 

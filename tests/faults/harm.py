@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -102,6 +102,27 @@ def drop_the_queue(field: Field) -> None:
     """Delete every Celery message, taken or not."""
     gone = field.ground.client.delete(lane_queue("fake"), "unacked", "unacked_index")
     field.history.note("delete the queue", gone=gone)
+
+
+@contextmanager
+def bells_watched(field: Field) -> Iterator[Callable[[], bool]]:
+    """Tells whether a bell was taken out of the queue inside the block, once one has rung."""
+    client, told = field.ground.client, list[str]()
+    client.config_set("notify-keyspace-events", "Kl")
+    with client.pubsub(ignore_subscribe_messages=True) as watched:
+        watched.subscribe(f"__keyspace@0__:{lane_queue('fake')}")
+
+        def all_is_told() -> bool:
+            message = watched.get_message(timeout=0.2)
+            told.extend([message["data"]] if message else [])
+            return message is None and "lpush" in told
+
+        def taken() -> bool:
+            field.until(all_is_told)
+            return "rpop" in told
+
+        yield taken
+    client.config_set("notify-keyspace-events", "")
 
 
 def ring(field: Field, times: int) -> None:

@@ -3,13 +3,18 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from shared.connection import Scripts
+from shared.storage_local import LocalStore
 from tests.faults.calm import Calm, CalmRun
 from tests.faults.checker import breaches, left_behind
-from tests.faults.facts import JobFacts, Leftovers, RunFacts, Told
+from tests.faults.facts import JobFacts, Leftovers, RunFacts, Told, leftovers
 from tests.faults.history import History
 from tests.faults.orders import Order
 
@@ -136,6 +141,18 @@ def test_what_stays_behind_is_found(change: Callable[[Leftovers], Leftovers], sa
     assert left_behind(clean) == []
     (line,) = left_behind(change(clean))
     assert says in line
+
+
+@pytest.mark.redis
+def test_every_kind_of_record_of_a_job_is_seen(scripts: Scripts, tmp_path: Path) -> None:
+    store = LocalStore(tmp_path, timedelta(days=1))
+    store.ensure()
+    ground: Any = SimpleNamespace(client=scripts.client, scripts=scripts, store=store)
+    scripts.client.mset({scripts.key("lane", "fake", "bulk", "depth"): 0, scripts.key("keys"): 1})
+    assert left_behind(leftovers(ground)) == []
+    kept = ("jobs:a", "cache:users:aa", "lane:fake:bulk:depth", "retries", "active:tenant:a")
+    scripts.client.mset({scripts.key(name): 1 for name in kept})
+    assert leftovers(ground).keys == tuple(sorted(kept))
 
 
 def test_a_calm_run_tells_texts_forms_and_captions_apart() -> None:

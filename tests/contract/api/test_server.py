@@ -59,7 +59,7 @@ class Served:
         self,
         path: str,
         data: bytes | None = None,
-        timeout_s: float = 20,
+        timeout_s: float = 60,
         more: dict[str, str] | None = None,
     ) -> tuple[int, dict[str, Any]]:
         headers = {"Content-Type": "application/json", **(more or {})}
@@ -122,18 +122,18 @@ def test_more_long_polls_than_threads_leave_the_server_answering(served: Served,
 def test_sigterm_answers_who_waits_and_ends(served: Served, api: Any) -> None:
     job = api.submit()
     answers: list[tuple[int, dict[str, Any]]] = []
-    waiter = threading.Thread(target=lambda: answers.append(served.call(f"/v1/jobs/{job}?wait=30")))
+    waiter = threading.Thread(target=lambda: answers.append(served.call(f"/v1/jobs/{job}?wait=60")))
     waiter.start()
     metric = "ttsfarm_http_waiting 1.0"
     wait_until(lambda: metric in read_metrics(served), 60)
     served.process.send_signal(signal.SIGTERM)
-    assert served.process.wait(timeout=25) == 0  # before the poll's time is over
-    waiter.join(timeout=30)
+    assert served.process.wait(timeout=55) == 0  # before the poll's time is over
+    waiter.join(timeout=60)
     assert [(status, shown["status"]) for status, shown in answers] == [(200, "queued")]
 
 
 def read_metrics(served: Served) -> str:
-    with urlopen(f"http://127.0.0.1:{served.port}/metrics", timeout=10) as answer:
+    with urlopen(f"http://127.0.0.1:{served.port}/metrics", timeout=60) as answer:
         return str(answer.read().decode())
 
 
@@ -185,7 +185,7 @@ def test_no_key_and_no_secret_gets_into_a_log_or_an_error(
         assert [status for status, _ in said] == [200, 401, 403, 422, 422, 404, 200, 200]
     finally:
         server.process.terminate()
-        server.process.wait(timeout=30)
+        server.process.wait(timeout=60)
     written = server.log.read_text("utf-8") + json.dumps(said)
     for hidden in (key.rpartition("_")[2][:-2], signing, secret):
         assert hidden not in written
@@ -202,8 +202,8 @@ def test_nobody_but_a_trusted_proxy_may_say_that_it_was_tls(
     try:
         url = f"http://127.0.0.1:{server.port}/livez"
         request = Request(url, headers={"X-Forwarded-Proto": "https", "X-Forwarded-Ssl": "on"})
-        with urlopen(request, timeout=20) as answer:
+        with urlopen(request, timeout=60) as answer:
             assert "Strict-Transport-Security" not in answer.headers
     finally:
         server.process.terminate()
-        server.process.wait(timeout=30)
+        server.process.wait(timeout=60)

@@ -94,25 +94,34 @@ def frozen(field: Field) -> None:
         seen_at = field.workers()[victim]["seen_at"]
         with measured(field, "freeze to the job's end"):
             field.end([job])
-    rows = field.ground.client.hmget(f"ttsfarm:job:{job}:results", held)
-    assert not [row for row in rows if owner in json.loads(row or "{}").get("worker", owner)]
 
     def awake() -> bool:
         row = field.workers()[victim]
         return row["seen_at"] != seen_at and not row["holding"]
 
     field.until(awake)
+    rows = field.ground.client.hmget(f"ttsfarm:job:{job}:results", held)
+    assert not [row for row in rows if owner in json.loads(row or "{}").get("worker", owner)]
     field.end([field.submit(Order(key="awake", text=sentence(field.rng, 99)))])
 
 
 def popped(field: Field) -> None:
-    """Frozen workers are handed bells, and die with them: the bells are lost, the jobs are not."""
-    with ExitStack() as asleep:
-        for name in harm.WORKERS:
-            asleep.enter_context(harm.frozen(field, name))
-        field.submit_all(orders(field, field.rng.randint(2, 5), text=sentence(field.rng, 1)))
-        for name in harm.WORKERS:
-            harm.kill(field, name)
+    """Frozen workers are handed bells, and die with them: the bells are lost, the jobs are not.
+
+    A worker waits for bells for a second at a time; one that was frozen at its end gets none.
+    """
+    for turn in range(10):
+        with ExitStack() as asleep, harm.bells_watched(field) as taken:
+            for name in harm.WORKERS:
+                asleep.enter_context(harm.frozen(field, name))
+            text = sentence(field.rng, turn)
+            field.submit_all(orders(field, field.rng.randint(2, 5), f"{turn} ", text=text))
+            if caught := taken():
+                for name in harm.WORKERS:
+                    harm.kill(field, name)
+                break
+        field.end(list(field.orders))
+    assert caught, "no frozen worker was handed a bell"
     with measured(field, "new workers to all jobs' end"):
         restore(field)
         field.end(list(field.orders))
@@ -158,6 +167,7 @@ def slow_to_load(field: Field) -> None:
     farm = field.farm
     farm.own["slow"] = {"TTSFARM_FAKE_LOAD_S": str(LOAD_S)}
     farm.own["late"] = {"TTSFARM_FAKE_LOAD_S": "600", "TTSFARM_LOAD_TIMEOUT_S": "1"}
+    said = field.hears("late")
     for name in ("slow", "late"):
         field.start(name)
     field.wait_for_workers("slow")
@@ -169,7 +179,7 @@ def slow_to_load(field: Field) -> None:
     with measured(field, "child killed to all jobs' end"):
         field.end(jobs)
     assert field.workers()["slow"]["pid"] != old
-    field.until(lambda: "the child hangs" in (farm.directory / "late.log").read_text("utf-8"))
+    field.until(lambda: said("the child hangs"))
     assert "late" not in field.workers()
     restore(field)
     for name in ("slow", "late"):

@@ -44,7 +44,7 @@ def running(embedded: EmbeddedRedis, inherits: tuple[int, ...] = ()) -> Iterator
         embedded.command, pass_fds=inherits, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
-        give_up = time.monotonic() + 20
+        give_up = time.monotonic() + 60
         while not answers(embedded.url):
             assert process.poll() is None
             assert time.monotonic() < give_up
@@ -52,7 +52,7 @@ def running(embedded: EmbeddedRedis, inherits: tuple[int, ...] = ()) -> Iterator
         yield process
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
 
 
 def fresh(data_dir: Path) -> EmbeddedRedis:
