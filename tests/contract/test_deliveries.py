@@ -412,11 +412,13 @@ def test_a_part_of_a_delivery_is_no_delivery(scripts: Scripts, post: Post) -> No
 def test_another_tenants_delivery_is_not_found(scripts: Scripts, post: Post) -> None:
     store = store_with(scripts)
     name = post("job1")
+    as_it_was = store.show("t", name)
     for tenant, delivery_id in (("u", name), ("t", "msg_nothing")):
         with pytest.raises(NotFound):
             store.show(tenant, delivery_id)
         with pytest.raises(NotFound):
             store.replay(tenant, delivery_id)
+    assert store.show("t", name) == as_it_was
     assert store.page("u").deliveries == ()
 
 
