@@ -200,9 +200,9 @@ def _answer_http_error(error: HTTPException) -> Response:
     return response
 
 
-def _log_fault(raised: Raised) -> None:
+def _log_fault(exc_info: Raised) -> None:
     """Say where it happened; an error's own words may hold a caller's."""
-    kind, _, place = raised
+    kind, _, place = exc_info
     extra = {
         "action": "http.error",
         "request_id": g.get("request_id"),
