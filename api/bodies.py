@@ -6,6 +6,7 @@ What the values must mean is left to `requests.py`.
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any, NoReturn
 from urllib.parse import parse_qs
 
@@ -15,6 +16,7 @@ from shared.errors import MalformedBody, UnsupportedMediaType
 
 MAX_FORM_FIELDS = 100
 MOST_FIELDS = 10_000  # of one object, those it should not have among them
+MOST_NESTED = 100  # lists and objects in one another; no body needs ten
 DRAIN_BYTES = 64_000_000
 DRAIN_CHUNK_BYTES = 65_536
 REPLACEMENT = "\ufffd"
@@ -61,7 +63,25 @@ def drain(request: Request) -> None:
         left -= len(chunk)
 
 
-STRICT = json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=_sound_object)
+class _StrictDecoder(json.JSONDecoder):
+    """Refuses what is nested deeper than any body: who shows or stores it would have no room."""
+
+    def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
+        value, end = super().raw_decode(s, idx)
+        layer, depth = [value], 0
+        while layer:
+            depth += 1
+            if depth > MOST_NESTED:
+                raise RecursionError
+            layer = [one for held in layer for one in _held_by(held)]
+        return value, end
+
+
+def _held_by(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+
+
+STRICT = _StrictDecoder(parse_constant=_refuse_constant, object_pairs_hook=_sound_object)
 
 
 def parse_json(data: bytes) -> dict[str, Any]:

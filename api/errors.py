@@ -6,7 +6,9 @@ A problem's `code` is stable; its `request_id` finds the line in the log.
 import json
 import logging
 import re
+import traceback
 from http import HTTPStatus
+from types import TracebackType
 from typing import Any
 
 from flask import Flask, Response, g, jsonify, request
@@ -36,6 +38,8 @@ from shared.errors import (
 )
 
 logger = logging.getLogger(__name__)
+
+Raised = tuple[type, BaseException, TracebackType] | tuple[None, None, None]
 
 PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
@@ -196,7 +200,19 @@ def _answer_http_error(error: HTTPException) -> Response:
     return response
 
 
+def _log_fault(exc_info: Raised) -> None:
+    """Say where it happened; an error's own words may hold a caller's."""
+    kind, _, place = exc_info
+    extra = {
+        "action": "http.error",
+        "request_id": g.get("request_id"),
+        "trace": "".join(traceback.format_tb(place)),
+    }
+    logger.error("a fault of ours: %s", kind.__name__ if kind else None, extra=extra)
+
+
 def register_errors(app: Flask) -> None:
     """Answer every error of `app` from here."""
     app.register_error_handler(FarmError, _answer_farm_error)
     app.register_error_handler(HTTPException, _answer_http_error)
+    app.log_exception = _log_fault  # type: ignore[method-assign]  # Flask would write its words

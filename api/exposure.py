@@ -45,20 +45,39 @@ def refuse_other_pages(request: Request, settings: Settings, origins: frozenset[
     """Raise `Forbidden` for what a page of another site makes a browser of this machine send.
 
     Such a page reaches loopback too: by forms, which need no permission, and under a name of its
-    own that it lets point to this machine. Programs send neither header that tells.
+    own that it lets point to this machine. Programs send none of the headers that tell.
     """
-    host = urlsplit(f"//{request.host}").hostname or ""
-    expected = urlsplit(settings.public_url or "").hostname
+    host = _name_in(f"//{request.host}")
+    expected = _name_in(settings.public_url or "")
     local = is_loopback(settings.api_host) and not settings.open_to_network
-    if local and not settings.trusted_proxies and not (is_loopback(host) or host == expected):
+    if local and not settings.trusted_proxies and not (is_loopback(host) or host == expected != ""):
         raise Forbidden(
             f"This farm has no keys and answers only under names of this machine, not as {host!r}. "
             "Behind a proxy, set TTSFARM_AUTH=keys, TTSFARM_PUBLIC_URL or TTSFARM_TRUSTED_PROXIES."
         )
-    foreign = request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site")
-    if foreign and request.method not in ("GET", "HEAD") and "*" not in origins:
-        origin = request.headers.get("Origin", "")
-        if origin.lower() not in origins:
-            raise Forbidden(
-                f"The page {origin[:100]!r} may not use this farm; name it in TTSFARM_CORS_ORIGINS."
-            )
+    if request.method in ("GET", "HEAD") or "*" in origins:
+        return
+    origin = request.headers.get("Origin", "")
+    foreign = _is_foreign(request.headers.get("Sec-Fetch-Site"), origin, {host, expected})
+    if foreign and origin.lower() not in origins:
+        raise Forbidden(
+            f"The page {origin[:100]!r} may not use this farm; name it in TTSFARM_CORS_ORIGINS."
+        )
+
+
+def _is_foreign(site: str | None, origin: str, own: set[str]) -> bool:
+    """Whether a browser says that the page is of another site; `own` are the farm's names.
+
+    Without TLS it says so of loopback alone, and an old one never: then the origin tells.
+    """
+    if site is not None:
+        return site in ("cross-site", "same-site")
+    return bool(origin) and (_name_in(origin) or "null") not in own
+
+
+def _name_in(address: str) -> str:
+    """The host of an address, empty where it has none that can be read."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:  # brackets around what is no address of IPv6
+        return ""

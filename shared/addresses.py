@@ -27,6 +27,7 @@ MAX_URL_CHARS = 2048
 MAX_NAME_CHARS = 253
 DEFAULT_PORTS = {"http": 80, "https": 443}
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+_IN_BRACKETS = re.compile(r"\[[0-9a-f:.]+\](:\d*)?", re.ASCII | re.IGNORECASE)
 
 # IANA's special-purpose registries, and what clouds put beside them. Written out: what the
 # standard library calls global changes between its releases.
@@ -142,15 +143,24 @@ def check_url(url: str, guard: AddressGuard) -> Target:
         raise ForbiddenAddress(
             f"A webhook URL begins with http:// or https://, not with {parts.scheme!r}."
         )
-    if "@" in parts.netloc:
-        raise ForbiddenAddress("A webhook URL holds no user name or password: remove it.")
-    if port == 0:
-        raise ForbiddenAddress("Port 0 can not be reached: give one from 1 to 65535.")
+    _check_authority(parts.netloc, port)
     host = _ascii_host(parts.hostname or "")
     _check_host(host, guard)
     query = f"?{parts.query}" if parts.query else ""
     path = (parts.path or "/") + query
     return Target(scheme=scheme, host=host, port=port or DEFAULT_PORTS[scheme], path=path)
+
+
+def _check_authority(netloc: str, port: int | None) -> None:
+    if "@" in netloc:
+        raise ForbiddenAddress("A webhook URL holds no user name or password: remove it.")
+    if port == 0:
+        raise ForbiddenAddress("Port 0 can not be reached: give one from 1 to 65535.")
+    if "[" in netloc and not _IN_BRACKETS.fullmatch(netloc):  # `urlsplit` drops what is beside them
+        raise ForbiddenAddress(
+            "Brackets in a webhook URL hold an IPv6 address without a zone, and nothing but a port "
+            "follows them: check it."
+        )
 
 
 def literal(host: str) -> Address | None:

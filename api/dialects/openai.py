@@ -34,6 +34,7 @@ NEGATED = re.compile(
     r"(?:\b(?:not|never|no|without|isn't|don't (?:be|sound))\W+(?:\w+\W+)?"
     r"|(?:不要?|(?<![特分])别|勿)太?)\Z"
 )
+NEGATION_CHARS = 64  # before a word; looked for from the beginning, many words took a second
 TABLE = Path(__file__).parent / "emotions.tsv"
 
 
@@ -121,9 +122,13 @@ def emotion_in(instructions: str, emotions: Sequence[str]) -> str | None:
         for pattern, emotion in _emotion_words()
         if emotion in emotions
         for match in pattern.finditer(instructions)
-        if not NEGATED.search(instructions[: match.start()].lower())
+        if not NEGATED.search(_before(match))
     ]
     return min(places)[1] if places else None
+
+
+def _before(match: re.Match[str]) -> str:
+    return match.string[max(0, match.start() - NEGATION_CHARS) : match.start()].lower()
 
 
 def parse_speech(raw: dict[str, Any], rules: Rules, offer: Offer) -> tuple[SpeechBody, Asked]:

@@ -229,6 +229,20 @@ def test_a_slow_receiver_holds_up_nobody_else(scripts: Scripts, post: Post) -> N
     assert store.claim() is None
 
 
+def test_a_receiver_is_one_however_its_address_is_written(scripts: Scripts, post: Post) -> None:
+    store = store_with(scripts, host_limit=1, tenant_limit=20)
+    for n, one in enumerate(("a.example", "A.example", "a.example:80", "a.example.", "a.example:")):
+        post(f"plain{n}", url=f"http://{one}/hook")
+    for n, one in enumerate(("b.example", "b.example:443", "b.example.:0443")):
+        post(f"tls{n}", url=f"https://{one}?x")
+    post("six0", url="http://[2606:4700::1111]/")
+    post("six1", url="http://[2606:4700::1111]:80/")
+    post("other", url="http://b.example:8443/")
+    names = ("plain0", "tls0", "six0", "other")
+    assert {claimed(store).id for _ in names} == {f"msg_{name}_completed" for name in names}
+    assert store.claim() is None
+
+
 def test_only_what_could_be_sent_waits_for_a_courier(scripts: Scripts, post: Post) -> None:
     store = store_with(scripts, host_limit=1, delays_s=(0, 60))
     assert store.counts().waiting_s == 0
@@ -398,11 +412,13 @@ def test_a_part_of_a_delivery_is_no_delivery(scripts: Scripts, post: Post) -> No
 def test_another_tenants_delivery_is_not_found(scripts: Scripts, post: Post) -> None:
     store = store_with(scripts)
     name = post("job1")
+    as_it_was = store.show("t", name)
     for tenant, delivery_id in (("u", name), ("t", "msg_nothing")):
         with pytest.raises(NotFound):
             store.show(tenant, delivery_id)
         with pytest.raises(NotFound):
             store.replay(tenant, delivery_id)
+    assert store.show("t", name) == as_it_was
     assert store.page("u").deliveries == ()
 
 

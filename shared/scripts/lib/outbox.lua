@@ -25,9 +25,15 @@ local function outbox_key(...)
   return P .. "deliveries:" .. table.concat({...}, ":")
 end
 
--- The receiver, for the limit on what it gets at once.
+-- The receiver, for the limit on what it gets at once; it is the same with its scheme's own port and
+-- with the root's dot as without them.
 local function host_of(url)
-  return string.lower(string.match(url, "^%a[%w+.-]*://([^/?#]*)") or url)
+  local scheme, authority = string.match(string.lower(url), "^(%a[%w+.-]*)://([^/?#]*)")
+  if not scheme then return url end
+  local host, port = string.match(authority, "^(.*):(%d*)$")
+  host, port = string.gsub(host or authority, "%.$", ""), tonumber(port)
+  if not port or port == (scheme == "https" and 443 or 80) then return host end
+  return host .. ":" .. port
 end
 
 local function load_delivery(id)

@@ -45,6 +45,19 @@ def test_what_is_not_a_json_object_is_told_with_the_place(data: bytes, told: str
     assert told in caught.value.message
 
 
+@pytest.mark.parametrize(("opens", "closes"), [("[", "]"), ('{"a": ', "}")])
+def test_what_is_nested_deeper_than_any_body_is_refused(opens: str, closes: str) -> None:
+    """The deepest the parser has room for is too deep for who would show or store it."""
+
+    def nested(depth: int) -> bytes:
+        return ('{"a": ' + opens * depth + "1" + closes * depth + "}").encode()
+
+    assert parse_json(nested(90))
+    for depth in (100, 900, 940, 100_000):
+        with pytest.raises(MalformedBody, match="nesting out of all measure"):
+            parse_json(nested(depth))
+
+
 @pytest.mark.parametrize("data", ["{%s}", '{"metadata": {%s}}', '{"inputs": [{%s}]}'])
 def test_an_object_of_more_fields_than_any_has_is_refused(data: str) -> None:
     def fields(count: int) -> bytes:

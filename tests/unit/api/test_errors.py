@@ -67,6 +67,10 @@ def test_an_unforeseen_fault_is_a_500_that_tells_nothing(
     assert (answer.status_code, answer.json["code"]) == (500, "internal_error")
     assert "secret" not in answer.text
     assert "KeyError" in caplog.text
+    assert "secret" not in caplog.text, "its words may be a caller's"
+    told = next(one for one in caplog.records if hasattr(one, "trace"))
+    assert "in fail" in told.trace
+    assert told.request_id == answer.json["request_id"]
 
 
 @pytest.mark.parametrize("path", ["/", "/docs"])

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from werkzeug.test import EnvironBuilder, run_wsgi_app
 
 from api.app import create_app
 from api.cli import main
@@ -46,6 +47,18 @@ def test_a_page_of_another_site_may_not_use_a_farm_without_keys() -> None:
     assert submit(FORM, auth="keys") == 401, "who needs a key is asked for it"
 
 
+@pytest.mark.parametrize("origin", ["http://evil.example.com", "null", "http://["])
+def test_a_browser_that_does_not_say_which_site_a_page_is_of_names_its_origin(origin: str) -> None:
+    """None says it to a farm on a network without TLS, and old ones never do."""
+    lan = {"Host": "farm.lan:8080"}
+    assert submit({**lan, "Origin": origin}, open_to_network=True) == 403
+    assert submit({"Origin": origin}) == 403
+    assert submit({"Origin": "http://localhost:8080"}) == 400
+    assert submit({**lan, "Origin": "http://farm.lan:8080"}, open_to_network=True) == 400
+    public = {"open_to_network": True, "public_url": "http://tts.example.com"}
+    assert submit({**lan, "Origin": "http://tts.example.com"}, **public) == 400
+
+
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:8080", "[::1]:8080"])
 def test_a_farm_without_keys_answers_under_names_of_its_machine(host: str) -> None:
     assert submit({"Host": host}) == 400
@@ -58,6 +71,14 @@ def test_a_name_that_was_made_to_point_here_opens_nothing() -> None:
     assert submit(strange, trusted_proxies=1) == 400
     assert submit(strange, open_to_network=True) == 400
     assert submit({"Host": "a b<script>"}) in (400, 403)
+
+
+@pytest.mark.parametrize("host", ["[a:b]", "[1:2:3]", "[::1", "[v1.a]"])
+def test_a_host_header_that_names_no_host_is_refused(host: str) -> None:
+    environ = EnvironBuilder(path="/synthesize", method="POST", data={"text": ""}).get_environ()
+    environ["HTTP_HOST"] = host  # flask's own client takes none of these
+    _, status, _ = run_wsgi_app(create_app(Settings()).wsgi_app, environ)
+    assert status.startswith("403 ")
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,12 @@ def test_the_tokens_own_word_on_its_algorithm_counts_for_nothing(name: object) -
             hs256().verify(forged({"alg": name, "typ": "JWT"}, claims(), key))
 
 
+def test_another_algorithm_is_refused_even_where_the_key_would_do() -> None:
+    secret = SECRET * 2
+    with pytest.raises(Unauthorized):
+        hs256({"jwt_secret": secret}).verify(signed(claims(), secret, "HS512"))
+
+
 def test_a_public_key_is_no_secret(tmp_path: Path) -> None:
     """Key confusion: an HMAC made with the public key, which anybody has."""
     (tmp_path / "key.pem").write_bytes(pem(RSA))

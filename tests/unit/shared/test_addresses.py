@@ -91,6 +91,8 @@ def test_another_notation_of_an_inner_address_is_refused(host: str) -> None:
         *("http://127%2e0%2e0%2e1/", "http://a_b!.example/", "http://" + "a" * 64 + ".example/"),
         *("http://１２７.0.0.1/", "http://a.example/" + "x" * 2048, "http://例子.example/"),
         "http://" + "a." * 130 + "example/",
+        *("http://[v1.a]/", "http://[2606:4700::1111%25eth0]/", "http://[2606:4700::1111%eth0]/"),
+        *("http://a.example[2606:4700::1111]/", "http://[2606:4700::1111]a.example:80/"),
     ],
 )
 def test_a_malformed_url_is_refused(url: str) -> None:

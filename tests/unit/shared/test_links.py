@@ -68,6 +68,9 @@ def test_values_can_not_move_from_one_part_to_another() -> None:
     for key, filename in (("a/bc", ""), ("a", "/bc"), ("a/b\x00", "c")):
         with pytest.raises(LinkExpired):
             links().verify(key, values["expires"], values["signature"], filename)
+    values = read(links().download("a/b", "9.wav"))
+    with pytest.raises(LinkExpired, match="changed"):  # else it would never expire
+        links().verify("a/b", values["expires"] + "9", values["signature"], ".wav")
 
 
 def test_a_link_of_another_farm_is_refused() -> None:

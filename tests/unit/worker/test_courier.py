@@ -340,6 +340,24 @@ def test_a_name_is_judged_by_what_it_resolves_to() -> None:
         resolve(target, AddressGuard(), 5)
 
 
+def test_a_name_is_looked_up_once_and_what_it_was_then_is_called(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Asked again, a name may have become one inside."""
+    asked = []
+
+    def look_up(host: str, port: int, **_: object) -> list[object]:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    with Receiver(answering("200 OK")) as receiver:
+        outcome = send(f"http://hooks.invalid:{receiver.port}/")
+    assert outcome.accepted
+    assert asked == ["hooks.invalid"]
+    assert b"Host: hooks.invalid:" in receiver.requests[0]
+
+
 def test_a_name_inside_is_told_as_one_that_does_not_resolve(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -114,6 +114,12 @@ def test_the_first_emotion_the_voice_has_is_taken(instructions: str, emotion: st
     assert emotion_in(instructions, EMOTIONS) == emotion
 
 
+def test_how_far_back_a_negation_is_looked_for_is_bounded() -> None:
+    """To the beginning for each word, 4,096 characters of such words took half a second."""
+    assert emotion_in(f"not{' ' * 50}sad", ("sad",)) is None
+    assert emotion_in(f"not{' ' * 4000}sad", ("sad",)) == "sad"
+
+
 def failure(**changes: object) -> dict[str, object]:
     with pytest.raises(FarmError) as raised:
         parse(**changes)
