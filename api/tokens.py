@@ -29,6 +29,7 @@ FRESH_S = 300.0  # a key set is read anew after this
 AGAIN_S = 10.0  # and where a token names a key that is not in it, but no more often than this
 KEPT_S = 3600.0  # while it can not be read, the last one is good for this long
 FETCH_S = 5.0
+WAITING = 8  # tokens of unknown keys wait for the issuer; further ones come again
 MOST_BYTES = 1_000_000
 SECRET_BYTES = 32
 TYPES = {"RS256": ("RSA", None), "ES256": ("EC", "P-256")}
@@ -61,24 +62,23 @@ class KeySet:
         self._keys: dict[str | None, PyJWK] = {}
         self._read_at = self._tried_at = float("-inf")
         self._lock = threading.Lock()
+        self._seats = threading.Semaphore(WAITING)
 
     def find(self, kid: str | None) -> PyJWK:
         """The key that signed a token; raises `Unauthorized` or, with no keys, `Unavailable`."""
-        # Who can go on with the keys there are does not wait for another who reads them anew.
-        if self._stale(kid) and self._lock.acquire(blocking=kid not in self._keys):
-            try:
-                if self._stale(kid):
-                    self._refresh()
-            finally:
-                self._lock.release()
+        if self._stale(kid):
+            self._refresh_once(kid)
         if not self._keys or self._clock() - self._read_at > KEPT_S:
             raise Unavailable("The keys that sign tokens can not be read.", retry_after_s=10)
-        found = self._only() if kid is None else self._keys.get(kid)
+        found = self._known(kid)
         if found is None:
             raise Unauthorized("The token names a key that is not in the issuer's key set.")
         return found
 
-    def _only(self) -> PyJWK | None:
+    def _known(self, kid: str | None) -> PyJWK | None:
+        """The key of that name; of a token that names none, the only one there is."""
+        if kid is not None:
+            return self._keys.get(kid)
         return next(iter(self._keys.values())) if len(self._keys) == 1 else None
 
     def _stale(self, kid: str | None) -> bool:
@@ -87,8 +87,26 @@ class KeySet:
         due = now - self._read_at > FRESH_S or missing
         return due and now - self._tried_at > AGAIN_S
 
+    def _refresh_once(self, kid: str | None) -> None:
+        """Read the keys anew, or wait for who does, where the ones there are do not serve.
+
+        Only few wait, for anybody can make up a key's name, and a slow issuer would hold them all.
+        """
+        missing = self._known(kid) is None
+        if missing and not self._seats.acquire(blocking=False):
+            raise Unavailable("The keys that sign tokens are just being read.", retry_after_s=1)
+        try:
+            if self._lock.acquire(blocking=missing):
+                try:
+                    if self._stale(kid):
+                        self._refresh()
+                finally:
+                    self._lock.release()
+        finally:
+            if missing:
+                self._seats.release()
+
     def _refresh(self) -> None:
-        self._tried_at = self._clock()
         try:
             self._keys = usable_keys(json.loads(self._read()), self._algorithm)
             self._read_at = self._clock()
@@ -99,6 +117,8 @@ class KeySet:
                 type(error).__name__,
                 extra={"action": "auth"},
             )
+        finally:
+            self._tried_at = self._clock()
 
 
 def usable_keys(document: Any, algorithm: str) -> dict[str | None, PyJWK]:

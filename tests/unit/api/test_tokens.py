@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from api.tokens import AGAIN_S, FRESH_S, KEPT_S, KeySet, TokenVerifier, usable_keys
+from api.tokens import AGAIN_S, FRESH_S, KEPT_S, WAITING, KeySet, TokenVerifier, usable_keys
 from shared.errors import Unauthorized, Unavailable
 from shared.problems import WrongSetting
 from shared.settings import Settings
@@ -242,6 +243,53 @@ def test_made_up_key_names_do_not_make_us_ask_the_issuer_each_time() -> None:
         with pytest.raises(Unauthorized):
             keys.find(f"made-up-{number}")
     assert issuer.n_read == 1
+
+
+def test_tokens_of_a_new_key_wait_for_the_issuer_but_only_few() -> None:
+    clock, issuer, full = Clock(), Issuer(jwk(RSA, "old")), threading.Event()
+    waits_s: list[int] = []
+
+    def slow() -> bytes:
+        assert not issuer.n_read or full.wait(30), "nobody was refused"
+        return issuer()
+
+    def ask(_: int) -> type[Exception] | None:
+        try:
+            keys.find("new")
+        except Unavailable as error:
+            full.set()
+            waits_s.append(error.details["retry_after_s"])
+            return Unavailable
+        return None
+
+    keys = KeySet(slow, "RS256", clock)
+    assert keys.find("old")
+    clock.now_s += AGAIN_S + 1
+    issuer.keys.append(jwk(OTHER_RSA, "new"))
+    with ThreadPoolExecutor(WAITING + 1) as pool:
+        answers = list(pool.map(ask, range(WAITING + 1)))
+    assert (answers.count(None), waits_s) == (WAITING, [1])
+    assert issuer.n_read == 2
+
+
+def test_a_known_key_does_not_wait_for_the_issuer() -> None:
+    clock, issuer, reading, asked = Clock(), Issuer(jwk(RSA)), threading.Event(), threading.Event()
+
+    def slow() -> bytes:
+        if issuer.n_read:
+            reading.set()
+            assert asked.wait(30), "it was waited for"
+        return issuer()
+
+    keys = KeySet(slow, "RS256", clock)
+    assert keys.find("k1")
+    clock.now_s += FRESH_S + 1
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(keys.find, "k1")
+        assert reading.wait(30)
+        assert keys.find("k1")
+        asked.set()
+        assert first.result()
 
 
 def test_an_issuer_that_is_away_is_done_without_for_an_hour() -> None:
