@@ -28,6 +28,7 @@ STEP_JOBS = 100  # jobs one script releases, cancels or removes
 CHUNK_JOBS = 100  # jobs one script stores
 CHUNK_CHARS = 500_000
 SILENT_S = 900  # a batch not accepted yet is given up when its sender is silent for so long
+REMOVED = "The batch was removed while it was being sent; send it again"
 RETRIABLE = frozenset({JobStatus.FAILED, JobStatus.EXPIRED})
 
 
@@ -141,8 +142,9 @@ class BatchStore:
     ) -> Opened:
         """Begin a batch, or find the one its key or id began before.
 
-        `stem` is what a new one's jobs are named after. Raises `IdempotencyConflict` when the one
-        found has other content; `TooManyRequests` when a limit of `subjects` leaves no room for so
+        `stem` is what a new one's jobs are named after, and its id where the caller chose none.
+        Raises `IdempotencyConflict` when the one found has other content, or another id than the
+        chosen one; `TooManyRequests` when a limit of `subjects` leaves no room for so
         many jobs and characters, before any of them is stored, `BodyTooLarge` or `TextTooLong`
         when it never will;
         `StateStoreFull` when it would be new and there is no `room` for that.
@@ -190,7 +192,7 @@ class BatchStore:
                 flat += [one.number, rank, one.text, _record(tenant, batch_id, one)]
             phase = self._scripts("batch_add", batch_id, tenant, SILENT_S * 1000, *flat)
             if phase in ("gone", "leaving"):
-                raise WrongState("The batch was removed while it was being sent; send it again")
+                raise WrongState(REMOVED)
 
     def commit(
         self,
@@ -214,22 +216,29 @@ class BatchStore:
         )
         if phase in ("crowded", "full"):
             size = self._size(tenant, batch_id)
-            self._scripts("batch_delete", batch_id, tenant)  # what is refused may not fill Redis
+            # What is refused may not fill Redis; another call of its sender may have got it in.
+            self._scripts("batch_delete", batch_id, tenant, "storing")
             self.settle(tenant, batch_id)
             if phase == "crowded":
                 raise crowded(row[0] / 1000, wait_limit_s or 0.0)
             refuse(read_quotas(row)[0], *size)
         if phase in ("gone", "leaving"):
-            raise WrongState("The batch was removed while it was being sent; send it again")
+            raise WrongState(REMOVED)
         self.settle(tenant, batch_id)
         return self.kept(tenant, batch_id)
 
     def kept(self, tenant: str, batch_id: str) -> Batch:
-        """An accepted batch, once enough replicas have it; else raises `NotReplicated`."""
+        """An accepted batch, once enough replicas have it; else raises `NotReplicated`.
+
+        Raises `WrongState` when it was deleted meanwhile.
+        """
         if self._wait_replicas:
             step = (batch_id, tenant, STEP_JOBS)
             self._scripts.replicated(self._wait_replicas, "batch_step", *step)
-        return self.batch(tenant, batch_id)
+        try:
+            return self.batch(tenant, batch_id)
+        except NotFound as error:
+            raise WrongState(REMOVED) from error
 
     def settle(self, tenant: str, batch_id: str) -> None:
         """Do what the batch still has to do; the keeper goes on where this breaks off."""
@@ -353,7 +362,7 @@ class BatchStore:
 
     def delete(self, tenant: str, batch_id: str) -> None:
         """Remove a batch with its jobs and their audio; cancels it first."""
-        if self._scripts("batch_delete", batch_id, tenant) == "gone":
+        if self._scripts("batch_delete", batch_id, tenant, "") == "gone":
             raise NotFound(f"There is no batch {batch_id!r}; it may have expired or been deleted")
         self.settle(tenant, batch_id)
 

@@ -1,6 +1,7 @@
 -- A batch is begun, or the one this key or id began before is found. None of its jobs is there yet.
 -- Keys: lib/members.lua
--- ARGV: batch, tenant, stem (its jobs' names begin with it), idempotency key or "", fingerprint,
+-- ARGV: batch, tenant, stem (its jobs' names begin with it; its own name too where the caller chose
+--       none), idempotency key or "", fingerprint,
 --       webhook url or "", retention ms, metadata, ms after which it is given up unless it is fed,
 --       what another service's dialect asked, as JSON, or "", subjects with their limits
 --       (lib/limits.lua), how many jobs and characters it will have, is there room for a new one 0|1
@@ -13,7 +14,8 @@ local kept = P .. "batch:key:" .. tenant .. ":" .. key
 local function earlier(other)
   local b = load_batch(other, tenant)
   if not b then return nil end
-  if b.phase ~= "leaving" and b.fingerprint ~= fingerprint then return {"conflict", other, ""} end
+  local same = b.fingerprint == fingerprint and (other == id or id == ARGV[3])
+  if b.phase ~= "leaving" and not same then return {"conflict", other, ""} end
   return {b.phase, other, b.stem}
 end
 

@@ -152,8 +152,8 @@ end
 local before = answered_before()
 if before then return before end
 
-local parked, reviving = unpark_next(), revive_next()
-local more, batch, claims = parked or reviving, {}, {}
+local more, reviving = unpark_next(), revive_next()
+local batch, claims = {}, {}
 for _, class in ipairs(classes()) do
   local most = fair_limit(class)
   local taken, last = take_from(class, batch)
@@ -171,5 +171,5 @@ if #claims > 0 then
   redis.call("SET", P .. "claimed:" .. worker, cjson.encode({nonce = ARGV[5], claims = claims}),
     "PX", lease_ms)
 end
-table.insert(batch, 1, more and 1 or 0)
+table.insert(batch, 1, (more or reviving) and 1 or 0) -- what is due already waits for no revival
 return batch

@@ -1,8 +1,12 @@
 """Batches on a real Redis until their jobs are due: what is refused, and what breaks off."""
 
+from typing import Any
+
 import pytest
 
-from shared.errors import BodyTooLarge, NotFound, TextTooLong, TooManyRequests
+from shared.batches import BatchStore
+from shared.connection import Scripts
+from shared.errors import BodyTooLarge, NotFound, TextTooLong, TooManyRequests, WrongState
 from shared.jobs import JobFilter
 from shared.limits import Subject, dump_subjects
 from shared.states import BatchStatus, JobStatus
@@ -32,6 +36,38 @@ def test_a_batch_counts_for_its_tenant_as_a_whole_or_not_at_all(farm: Farm) -> N
     farm.batches.open(head("c", fingerprint="c"), "stem-c")
     farm.batches.add("default", "c", inputs(range(1, 4)))
     assert farm.batches.commit("default", "c", subjects=(tenant,)).n_total == 3
+
+
+class RoomComes(Scripts):
+    """As soon as a batch is refused there is room, and another call of its sender finds it."""
+
+    def __call__(self, name: str, *args: str | int | float | bytes) -> Any:
+        answer = super().__call__(name, *args)
+        if name == "batch_commit" and answer[0] == "full":
+            BatchStore(Scripts(self.client)).commit("default", "c")
+        return answer
+
+
+def test_what_another_call_was_told_is_accepted_stays_though_this_one_is_refused(
+    farm: Farm,
+) -> None:
+    store_two_batches(farm)
+    tenant, sender = Subject(name="tenant:default", jobs=2), RoomComes(farm.scripts.client)
+    with pytest.raises(BodyTooLarge):
+        BatchStore(sender).commit("default", "c", subjects=(tenant,))
+    assert farm.batches.batch("default", "c").counts[JobStatus.QUEUED] == 3
+
+
+def test_one_that_is_deleted_before_its_sender_is_answered_is_a_conflict(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def delete_it(tenant: str, batch_id: str) -> None:
+        farm.scripts("batch_delete", batch_id, tenant, "")
+
+    store_two_batches(farm)
+    monkeypatch.setattr(farm.batches, "settle", delete_it)
+    with pytest.raises(WrongState, match="removed"):
+        farm.batches.commit("default", "c")
 
 
 def test_its_characters_count_for_the_day_from_its_acceptance(farm: Farm) -> None:

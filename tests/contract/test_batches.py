@@ -84,7 +84,7 @@ def test_a_submit_that_broke_off_is_completed_without_doubling(farm: Farm) -> No
     given = head(idempotency_key="k")
     farm.batches.open(given, "first")
     farm.batches.add("default", "b", inputs(range(1, 250)))
-    again = farm.batches.open(head("other", idempotency_key="k"), "second")
+    again = farm.batches.open(head("second", idempotency_key="k"), "second")  # it chose no id
     assert (again.id, again.pending) == ("b", True)
     farm.batches.add("default", again.id, inputs(range(1, 401)))
     assert farm.batches.commit("default", again.id, 0, []).n_total == 400
@@ -100,6 +100,8 @@ def test_a_submit_that_broke_off_is_completed_without_doubling(farm: Farm) -> No
         farm.batches.open(head("b", fingerprint="else"), "fourth")
     with pytest.raises(IdempotencyConflict):
         farm.batches.open(head("new", fingerprint="else", idempotency_key="k"), "fifth")
+    with pytest.raises(IdempotencyConflict):
+        farm.batches.open(head("new", idempotency_key="k"), "sixth")
 
 
 def test_a_batch_nobody_goes_on_with_is_removed(farm: Farm) -> None:

@@ -4,6 +4,7 @@ import pytest
 
 from shared.limits import dump_subjects
 from shared.states import Finish, JobStatus
+from shared.work import segment_unit
 from tests.walk import Farm, result, spec
 
 pytestmark = pytest.mark.redis
@@ -22,15 +23,20 @@ def test_a_retry_sent_twice_is_accepted_twice_and_done_once(farm: Farm) -> None:
     assert farm.jobs.retry("default", "a").status is JobStatus.RUNNING
 
 
-@pytest.fixture
-def book(farm: Farm) -> Farm:
-    """A farm with the job `a` of 2,500 segments, planned and canceled."""
-    farm.submit("a")
+def cancel_a_book(farm: Farm, **asked: bool) -> None:
+    """The job `a` of 2,500 segments, planned and canceled."""
+    farm.submit("a", **asked)
     (plan,) = farm.claim()
     for first in range(0, 2500, 500):
         specs = [spec(i) for i in range(first, first + 500)]
         farm.work.append_plan(plan, specs, total=2500 if first == 2000 else None)
     farm.jobs.cancel("default", "a")
+
+
+@pytest.fixture
+def book(farm: Farm) -> Farm:
+    """A farm with such a book."""
+    cancel_a_book(farm)
     return farm
 
 
@@ -60,6 +66,13 @@ def test_workers_make_a_books_segments_due_where_no_keeper_does(book: Farm) -> N
     assert book.jobs.job("default", "a").segments_done == 3
 
 
+def test_a_worker_of_bulk_work_does_not_wait_for_all_of_a_book(farm: Farm) -> None:
+    cancel_a_book(farm, interactive=False)
+    farm.jobs.retry("default", "a")
+    assert [claim.unit for claim in farm.claim()] == ["000000"]
+    assert depth(farm) == 2000 - 1
+
+
 def test_what_is_claimed_or_done_meanwhile_is_not_due_once_more(book: Farm) -> None:
     book.jobs.retry("default", "a")
     client, reviving = book.scripts.client, book.scripts.key("reviving")
@@ -82,3 +95,17 @@ def test_a_job_that_ends_meanwhile_is_not_due_any_more(book: Farm, change: str) 
     if change == "cancel":
         book.jobs.retry("default", "a")
         assert depth(book) == 1000
+
+
+def test_an_attempt_that_ended_with_its_job_is_over_before_its_part_is_due_again(farm: Farm) -> None:
+    cancel_a_book(farm)
+    farm.jobs.retry("default", "a")
+    farm.repair.revive()
+    unit = segment_unit(1500)
+    claims = farm.claim(limit=1600)
+    held = next(claim for claim in claims if claim.unit == unit)
+    farm.jobs.cancel("default", "a")
+    farm.jobs.retry("default", "a")
+    assert farm.work.beat([held]) == [held]
+    farm.jobs.cancel("default", "a")
+    assert farm.presence.lanes()[0].claimed == 0

@@ -254,7 +254,12 @@ local function end_job(job, status, error)
   end
   if error then redis.call("HSET", job_key(job.id), "error", error) end
   for _, unit in ipairs(redis.call("SMEMBERS", job_key(job.id, "held"))) do
-    let_go(job, unit, load_unit(job.id, unit))
+    local u = load_unit(job.id, unit)
+    let_go(job, unit, u)
+    if u.s == "claimed" then
+      u.s = "due" -- should the job run again: this attempt is over, whenever its turn comes
+      save_unit(job.id, unit, u)
+    end
   end
   local n_due = redis.call("ZREMRANGEBYSCORE",
     lane_key(job.voice, job.class, "due:" .. job.tenant), job.order, job.order + 1)

@@ -82,6 +82,16 @@ def test_json_and_lines_with_one_key_are_one_batch(api: Any) -> None:
     assert (other.status_code, other.json["code"]) == (409, "idempotency_conflict")
 
 
+def test_the_same_key_with_another_id_is_a_409(api: Any) -> None:
+    for batch_id, status in (("a", 202), ("b", 409), ("a", 202)):
+        body = {"id": batch_id, "inputs": ["一"]}
+        answer = api.client.post("/v1/batches", json=body, headers=KEY)
+        assert answer.status_code == status
+    assert api.client.get("/v1/batches/b").status_code == 404
+    again = api.client.post("/v1/batches", json={"inputs": ["一"]}, headers=KEY)
+    assert (again.status_code, again.json["id"]) == (202, "a")
+
+
 def test_a_second_line_of_settings_is_at_fault(api: Any) -> None:
     lines = '{"batch": {"id": "mine"}}\n{"batch": {"accept": "all"}}\n"一"\n'
     answer = api.client.post("/v1/batches", data=lines, content_type=LINES)
