@@ -97,7 +97,9 @@ def test_a_job_that_ends_meanwhile_is_not_due_any_more(book: Farm, change: str) 
         assert depth(book) == 1000
 
 
-def test_an_attempt_that_ended_with_its_job_is_over_before_its_part_is_due_again(farm: Farm) -> None:
+def test_an_attempt_that_ended_with_its_job_is_over_before_its_part_is_due_again(
+    farm: Farm,
+) -> None:
     cancel_a_book(farm)
     farm.jobs.retry("default", "a")
     farm.repair.revive()
