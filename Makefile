@@ -31,8 +31,10 @@ faults: $(DEV) ## Break running farms by seed; make faults SEEDS=100 or 21-40, o
 	  $(if $(SCENARIO),--scenario $(SCENARIO)) $(ARGS)
 
 fuzz: $(DEV) ## Feed API and parsers with what fuzzers make up; make fuzz MINUTES=10
-	$(BIN)/python -m tests.weapons $(MINUTES)
-	$(BIN)/python -m tests.fuzz -max_total_time=$$(($(MINUTES) * 60 / 2 / 17))
+	@status=0; \
+	$(BIN)/python -m tests.weapons $(MINUTES) || status=1; \
+	$(BIN)/python -m tests.fuzz -max_total_time=$$(($(MINUTES) * 60 / 2 / 17)) || status=1; \
+	exit $$status
 
 check: $(DEV) ## Formatting, lint, types and who imports whom
 	$(BIN)/ruff format --check .

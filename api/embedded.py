@@ -14,19 +14,20 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from api.problems import SetupProblem
 from shared.connection import connect
 
 Product = Literal["Redis", "Valkey"]
 OLDEST_MAJOR = 7
+START_S = 120.0
 # Valkey parted from Redis after 7.2 and still reads what Redis wrote until then.
 LAST_COMMON = (7, 2)
 _VERSION = re.compile(r"(?P<product>Redis|Valkey) server v=(?P<version>\d+\.\d+\.\d+)", re.ASCII)
@@ -166,15 +167,33 @@ def prepare(data_dir: Path, port: int) -> EmbeddedRedis:
     )
 
 
-def answers(url: str) -> bool:
-    """Whether a server answers at `url` and has read its data."""
+def answers(url: str, *, loading: bool = False) -> bool:
+    """Whether a server answers at `url` and has read its data, or with `loading` still reads it."""
     client = connect(url, timeout_s=1.0, retries=0)
     try:
         return bool(client.ping())
+    except BusyLoadingError:
+        return loading
     except RedisError:
         return False
     finally:
         client.close()
+
+
+def await_answer(url: str, tick: Callable[[], None], patience_s: float = START_S) -> None:
+    """Return once the server at `url` answers; reading its data may take as long as it takes.
+
+    Raises `SetupProblem` when it says nothing for `patience_s`.
+    """
+    heard_at_s = time.monotonic()
+    while not answers(url):
+        if answers(url, loading=True):
+            heard_at_s = time.monotonic()
+        elif time.monotonic() > heard_at_s + patience_s:
+            raise SetupProblem(
+                f"Redis did not answer within {patience_s:g} s; its lines above say why."
+            )
+        tick()
 
 
 @contextmanager

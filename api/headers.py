@@ -36,13 +36,22 @@ def read_origins(text: str) -> frozenset[str]:
     """The origins of `TTSFARM_CORS_ORIGINS`; raises `WrongSetting` for what can not be one."""
     origins = frozenset(part.strip().lower() for part in text.split(",") if part.strip())
     for origin in origins - {"*"}:
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or origin != f"{parts.scheme}://{parts.netloc}":
+        if not _is_origin(origin):
             raise WrongSetting(
                 f"TTSFARM_CORS_ORIGINS: {origin[:80]!r} is no origin; give the likes of "
                 "https://app.example.com, without a path"
             )
     return origins
+
+
+def _is_origin(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        reachable = parts.hostname and parts.port != 0
+    except ValueError:  # half a bracket, no port
+        return False
+    whole = text == f"{parts.scheme}://{parts.netloc}" and "@" not in text
+    return bool(reachable) and whole and parts.scheme in ("http", "https")
 
 
 def _item(quota: Quota, **parameters: int | None) -> str:

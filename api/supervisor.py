@@ -20,13 +20,12 @@ from pathlib import Path
 from api.children import Children, Program
 from api.console import Console
 from api.doctor import RUNNING
-from api.embedded import EmbeddedRedis, answers, owned, prepare, write_private
+from api.embedded import EmbeddedRedis, await_answer, owned, prepare, write_private
 from api.farm_client import FarmClient, FarmProblem, FarmUnreachable
 from api.problems import SetupProblem
 from shared.settings import Settings
 
 NEEDED_BYTES = 200_000_000
-REDIS_START_S = 120.0
 REDIS_POLL_S = 0.05
 PATIENCE_S = 15.0
 POLL_S = 0.3
@@ -91,13 +90,7 @@ class Supervisor:
         self._redis_url = embedded.url
         self._console.say(f"Starting {embedded.server.build.label} in {self._options.data_dir}")
         self._children.start(_redis_program(embedded, lock, self._environment))
-        give_up = time.monotonic() + REDIS_START_S
-        while not answers(embedded.url):
-            self._tick_for(REDIS_POLL_S)
-            if time.monotonic() > give_up:
-                raise SetupProblem(
-                    f"Redis did not answer within {REDIS_START_S:g} s; its lines above say why."
-                )
+        await_answer(embedded.url, lambda: self._tick_for(REDIS_POLL_S))
 
     def _start_farm(self, port: int) -> None:
         environment = self._farm_environment(port)

@@ -16,6 +16,7 @@ from api.embedded import (
     EmbeddedRedis,
     Server,
     answers,
+    await_answer,
     bundled_server,
     choose_server,
     identify,
@@ -39,20 +40,26 @@ def server(product: str, *version: int) -> Server:
 
 
 @contextmanager
-def running(embedded: EmbeddedRedis, inherits: tuple[int, ...] = ()) -> Iterator[subprocess.Popen]:
+def begun(embedded: EmbeddedRedis, inherits: tuple[int, ...] = ()) -> Iterator[subprocess.Popen]:
     process = subprocess.Popen(
         embedded.command, pass_fds=inherits, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+@contextmanager
+def running(embedded: EmbeddedRedis, inherits: tuple[int, ...] = ()) -> Iterator[subprocess.Popen]:
+    with begun(embedded, inherits) as process:
         give_up = time.monotonic() + 60
         while not answers(embedded.url):
             assert process.poll() is None
             assert time.monotonic() < give_up
             time.sleep(0.02)
         yield process
-    finally:
-        process.terminate()
-        process.wait(60)
 
 
 def fresh(data_dir: Path) -> EmbeddedRedis:
@@ -176,6 +183,27 @@ def test_nobody_else_gets_in_without_the_password(tmp_path):
         open_url = "redis://" + embedded.url.split("@")[1]
         assert not answers(open_url)
     assert (tmp_path / "redis" / "redis.conf").stat().st_mode & 0o077 == 0
+
+
+def test_a_server_has_all_the_time_it_takes_to_read_its_data(tmp_path):
+    embedded = fresh(tmp_path)
+    with running(embedded):
+        client = connect(embedded.url)
+        pipe = client.pipeline(transaction=False)
+        for n in range(20_000):
+            pipe.set(str(n), "")
+        pipe.execute()
+        client.close()
+    embedded = fresh(tmp_path)
+    with Path(embedded.command[1]).open("a") as config:
+        config.write("key-load-delay 200\n")  # microseconds
+    with pytest.raises(SetupProblem, match="did not answer"):
+        await_answer(embedded.url, lambda: None, patience_s=0.1)
+    begun_s, seen = time.monotonic(), []
+    with begun(embedded):
+        await_answer(embedded.url, lambda: seen.append(answers(embedded.url, loading=True)), 3.0)
+        assert time.monotonic() > begun_s + 3, "it was too quick to show anything"
+    assert True in seen
 
 
 def test_a_second_farm_on_the_same_directory_is_refused(tmp_path):

@@ -105,7 +105,13 @@ def test_a_refusal_can_be_read_by_the_page_too() -> None:
     assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-@pytest.mark.parametrize("origins", ["app.example.com", "https://app.example.com/", "null"])
+@pytest.mark.parametrize(
+    "origins",
+    [
+        *("app.example.com", "https://app.example.com/", "null", "http://", "http://["),
+        *("http://a:99999", "https://user@app.example.com"),
+    ],
+)
 def test_what_is_no_origin_is_refused_at_start(origins: str) -> None:
     with pytest.raises(WrongSetting, match="TTSFARM_CORS_ORIGINS"):
         client_of(cors_origins=origins)
