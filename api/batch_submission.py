@@ -20,7 +20,7 @@ from api.bodies import drain
 from api.farm import Farm
 from api.guards import current_caller, current_tenant
 from api.submission import rules_of
-from shared.batches import Batch, BatchHead
+from shared.batches import Batch, BatchHead, Rejected
 from shared.errors import InvalidRequest, RequestError
 
 
@@ -99,14 +99,14 @@ def _store(farm: Farm, head: BatchHead, stem: str, judged: Judged) -> tuple[Batc
     if not opened.pending:
         farm.batches.settle(tenant, opened.id)
         return farm.batches.kept(tenant, opened.id), None
-    farm.batches.add(tenant, opened.id, judged)
+    farm.batches.add(tenant, opened.id, judged, opened.stem)
     batch = farm.batches.commit(
         tenant,
         opened.id,
-        judged.n_rejected,
-        judged.faults,
+        Rejected(n_inputs=judged.n_rejected, faults=judged.faults),
         subjects,
         farm.settings.queue_wait_limit_s or None,
+        opened.stem,
     )
     for voice, n_jobs in judged.voices.items():
         farm.bells.ring(voice)

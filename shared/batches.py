@@ -107,10 +107,25 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A batch that may be stored. `pending` is False when it was accepted before."""
+    """A batch that may be stored. `pending` is False when it was accepted before.
+
+    `stem` tells it from another that has the same id after it.
+    """
 
     id: str
+    stem: str
     pending: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rejected:
+    """Inputs that were left out of a batch, and what was wrong with the first of them."""
+
+    n_inputs: int = 0
+    faults: Sequence[dict[str, Any]] = ()
+
+
+NOTHING_REJECTED = Rejected()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,7 +165,7 @@ class BatchStore:
         `StateStoreFull` when it would be new and there is no `room` for that.
         """
         while True:
-            phase, found, _stem = self._scripts(
+            phase, found, its_stem = self._scripts(
                 "batch_open",
                 head.id,
                 head.tenant,
@@ -177,20 +192,22 @@ class BatchStore:
                     "send the same inputs again, or choose a new key"
                 )
             if phase != "leaving":
-                return Opened(id=found, pending=phase in ("created", "storing"))
+                pending = phase in ("created", "storing")
+                return Opened(id=found, stem=its_stem, pending=pending)
             self.settle(head.tenant, found)  # one of this name is being removed: help, then begin
 
-    def add(self, tenant: str, batch_id: str, inputs: Iterable[BatchInput]) -> None:
+    def add(self, tenant: str, batch_id: str, inputs: Iterable[BatchInput], stem: str = "") -> None:
         """Store the inputs' jobs, in pieces; those that are stored already stay as they are.
 
-        Raises `WrongState` when the batch was given up or deleted meanwhile.
+        Raises `WrongState` when the batch was given up or deleted meanwhile, and with its `stem`
+        also when another has its id by now.
         """
         for chunk in _chunks(inputs):
             flat: list[str | int] = []
             for one in chunk:
                 rank = PRIORITY_RANKS[one.request.priority]
                 flat += [one.number, rank, one.text, _record(tenant, batch_id, one)]
-            phase = self._scripts("batch_add", batch_id, tenant, SILENT_S * 1000, *flat)
+            phase = self._scripts("batch_add", batch_id, tenant, stem, SILENT_S * 1000, *flat)
             if phase in ("gone", "leaving"):
                 raise WrongState(REMOVED)
 
@@ -198,21 +215,21 @@ class BatchStore:
         self,
         tenant: str,
         batch_id: str,
-        n_rejected: int = 0,
-        rejected: Sequence[dict[str, Any]] = (),
+        rejected: Rejected = NOTHING_REJECTED,
         subjects: Sequence[Subject] = (),
         wait_limit_s: float | None = None,
+        stem: str = "",
     ) -> Batch:
-        """Accept a batch whose jobs are stored: from now on they become due.
+        """Accept a batch whose jobs are stored: from now on they become due. `stem`: see `add`.
 
         Its jobs count for `subjects`; raises what `open` raises when a limit of theirs leaves no
         room for all of them, `FarmCrowded` when it would wait for too long.
         """
-        faults = json.dumps(list(rejected), ensure_ascii=False) if rejected else ""
+        faults = json.dumps(list(rejected.faults), ensure_ascii=False) if rejected.faults else ""
         counted = dump_subjects(subjects, tenant)
         limit_ms = "" if wait_limit_s is None else wait_limit_s * 1000
         phase, *row = self._scripts(
-            "batch_commit", batch_id, tenant, n_rejected, faults, counted, limit_ms
+            "batch_commit", batch_id, tenant, stem, rejected.n_inputs, faults, counted, limit_ms
         )
         if phase in ("crowded", "full"):
             size = self._size(tenant, batch_id)

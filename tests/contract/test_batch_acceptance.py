@@ -70,6 +70,21 @@ def test_one_that_is_deleted_before_its_sender_is_answered_is_a_conflict(
         farm.batches.commit("default", "c")
 
 
+def test_who_sends_a_batch_that_was_removed_puts_nothing_into_the_next_of_its_name(
+    farm: Farm,
+) -> None:
+    first = farm.batches.open(head("b", fingerprint="old"), "first")
+    farm.batches.add("default", "b", inputs(range(1, 3)), first.stem)
+    farm.batches.delete("default", "b")
+    second = farm.batches.open(head("b", fingerprint="new"), "second")
+    farm.batches.add("default", "b", inputs(range(1, 2)), second.stem)
+    with pytest.raises(WrongState, match="removed"):
+        farm.batches.add("default", "b", inputs(range(2, 3)), first.stem)
+    with pytest.raises(WrongState, match="removed"):
+        farm.batches.commit("default", "b", stem=first.stem)
+    assert farm.batches.commit("default", "b", stem=second.stem).n_total == 1
+
+
 def test_its_characters_count_for_the_day_from_its_acceptance(farm: Farm) -> None:
     tenant = Subject(name="tenant:default", daily_chars=17)
     store_two_batches(farm)
@@ -112,14 +127,14 @@ def test_jobs_of_a_batch_that_is_not_accepted_are_nobodys_yet(farm: Farm) -> Non
         with pytest.raises(NotFound):
             touch("default", "stem-00001")
     assert farm.jobs.page("default", only=JobFilter(batch="b")).jobs == ()
-    farm.batches.commit("default", "b", 0, [])
+    farm.batches.commit("default", "b")
     assert farm.jobs.job("default", "stem-00001").status is JobStatus.QUEUED
 
 
 def test_a_job_retried_before_its_release_stands_in_line_once(farm: Farm) -> None:
     farm.batches.open(head(), "stem")
     farm.batches.add("default", "b", inputs(range(1, 2)))
-    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"), "")
+    farm.scripts("batch_commit", "b", "default", "", 0, "", dump_subjects((), "default"), "")
     farm.jobs.cancel("default", "stem-00001")
     farm.jobs.retry("default", "stem-00001")
     farm.batches.work_off(10)
@@ -130,7 +145,7 @@ def test_a_job_retried_before_its_release_stands_in_line_once(farm: Farm) -> Non
 def test_a_job_that_ended_before_its_release_runs_when_it_is_retried(farm: Farm) -> None:
     farm.batches.open(head(), "stem")
     farm.batches.add("default", "b", inputs(range(1, 2)))
-    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"), "")
+    farm.scripts("batch_commit", "b", "default", "", 0, "", dump_subjects((), "default"), "")
     farm.jobs.cancel("default", "stem-00001")
     farm.batches.work_off(10)
     assert farm.claim() == []
@@ -141,7 +156,7 @@ def test_a_job_that_ended_before_its_release_runs_when_it_is_retried(farm: Farm)
 def test_the_keeper_goes_on_where_a_commit_broke_off(farm: Farm) -> None:
     farm.batches.open(head(), "stem")
     farm.batches.add("default", "b", inputs(range(1, 251)))
-    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"), "")
+    farm.scripts("batch_commit", "b", "default", "", 0, "", dump_subjects((), "default"), "")
     assert farm.claim() == []
     farm.batches.work_off(10)
     assert farm.presence.lanes()[0].depth_bulk == 250
@@ -157,7 +172,7 @@ def test_removed_before_its_jobs_are_released_it_leaves_no_quota_behind(
     farm.batches.add("default", "b", inputs(range(1, 251)))
     with monkeypatch.context() as patch:
         patch.setattr(farm.batches, "settle", lambda *_: None)  # who sent it has died
-        farm.batches.commit("default", "b", 0, [], (Subject(name="tenant:default", jobs=300),))
+        farm.batches.commit("default", "b", subjects=(Subject(name="tenant:default", jobs=300),))
     farm.scripts("batch_step", "b", "default", 100)
     farm.batches.delete("default", "b")
     assert not [key for key in farm.scripts.client.scan_iter("*") if "active:" in key]
@@ -168,7 +183,7 @@ def test_a_job_retried_before_its_release_leaves_nothing_when_the_batch_is_delet
 ) -> None:
     farm.batches.open(head(), "stem")
     farm.batches.add("default", "b", inputs(range(1, 3), deadline_s=60))
-    farm.scripts("batch_commit", "b", "default", 0, "", dump_subjects((), "default"), "")
+    farm.scripts("batch_commit", "b", "default", "", 0, "", dump_subjects((), "default"), "")
     farm.jobs.cancel("default", "stem-00001")
     farm.jobs.retry("default", "stem-00001")
     farm.batches.delete("default", "b")
@@ -181,7 +196,7 @@ def test_deadlines_are_counted_from_the_acceptance(farm: Farm) -> None:
     farm.batches.add("default", "b", inputs(range(1, 3), deadline_s=60))
     deadlines = farm.scripts.key("deadlines")
     assert farm.scripts.client.exists(deadlines) == 0
-    farm.batches.commit("default", "b", 0, [])
+    farm.batches.commit("default", "b")
     assert farm.scripts.client.zcard(deadlines) == 2
     farm.scripts.client.zadd(deadlines, {"stem-00001": 0, "stem-00002": 0})
     farm.repair.expire_jobs()

@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 )
 from redis import Redis
 
+from shared.batches import Rejected
 from shared.connection import Scripts, connect
 from shared.errors import (
     EmptyAudio,
@@ -51,7 +52,7 @@ def submit(farm: Farm, n_inputs: int = 3, name: str = "b", **changes: Any) -> No
     given = head(name, **changes)
     farm.batches.open(given, f"stem{name}")
     farm.batches.add(given.tenant, name, inputs(range(1, n_inputs + 1)))
-    farm.batches.commit(given.tenant, name, 0, [])
+    farm.batches.commit(given.tenant, name)
 
 
 def counts(farm: Farm, name: str = "b") -> dict[str, int]:
@@ -74,7 +75,7 @@ def test_nothing_is_due_before_the_batch_is_accepted(farm: Farm) -> None:
     assert farm.batches.batch("default", "b").status is BatchStatus.STORING
     with pytest.raises(WrongState):
         farm.batches.cancel("default", "b")
-    batch = farm.batches.commit("default", "b", 0, [])
+    batch = farm.batches.commit("default", "b")
     assert (batch.status, batch.n_total, batch.n_chars) == (BatchStatus.QUEUED, 3, 9)
     assert [job.name for job in farm.batches.jobs(batch)] == ["n1", "n2", "n3"]
     assert [farm.claim()[0].job for _ in range(3)] == ["stem-00001", "stem-00002", "stem-00003"]
@@ -87,8 +88,8 @@ def test_a_submit_that_broke_off_is_completed_without_doubling(farm: Farm) -> No
     again = farm.batches.open(head("second", idempotency_key="k"), "second")  # it chose no id
     assert (again.id, again.pending) == ("b", True)
     farm.batches.add("default", again.id, inputs(range(1, 401)))
-    assert farm.batches.commit("default", again.id, 0, []).n_total == 400
-    assert farm.batches.commit("default", again.id, 0, []).n_total == 400
+    assert farm.batches.commit("default", again.id).n_total == 400
+    assert farm.batches.commit("default", again.id).n_total == 400
     farm.batches.add("default", again.id, inputs(range(1, 500)))  # another caller's late pieces
     assert counts(farm) == {"queued": 400}
     assert {job.id[:6] for job in farm.batches.jobs(farm.batches.batch("default", "b"))} == {
@@ -220,7 +221,7 @@ def test_it_stays_until_the_messages_of_its_jobs_ends_are_delivered(
     farm.batches.open(head(), "stem")
     told = inputs(range(1, 6), webhook_url=HOOK, webhook_events=("completed",))
     farm.batches.add("default", "b", told)
-    farm.batches.commit("default", "b", 0, [])
+    farm.batches.commit("default", "b")
     for _ in told:
         finish_job(farm, 1)
     client, key = farm.scripts.client, farm.scripts.key
@@ -241,7 +242,7 @@ def test_another_tenant_has_batches_of_the_same_name(farm: Farm) -> None:
         farm.batches.batch("other", "b")
     farm.batches.open(head(tenant="other"), "theirs")
     farm.batches.add("other", "b", inputs(range(1, 3)))
-    assert farm.batches.commit("other", "b", 0, []).n_total == 2
+    assert farm.batches.commit("other", "b").n_total == 2
     farm.batches.delete("other", "b")
     assert counts(farm) == {"queued": 1}
 
@@ -263,7 +264,8 @@ def test_lists_have_pages(farm: Farm) -> None:
 def test_left_out_inputs_are_remembered(farm: Farm) -> None:
     farm.batches.open(head(), "stem")
     farm.batches.add("default", "b", inputs(range(1, 2)))
-    batch = farm.batches.commit("default", "b", 1, [{"input": 2, "message": "不行"}])
+    left_out = Rejected(n_inputs=1, faults=[{"input": 2, "message": "不行"}])
+    batch = farm.batches.commit("default", "b", left_out)
     assert (batch.n_total, batch.n_rejected) == (1, 1)
     assert farm.batches.rejected(batch) == [{"input": 2, "message": "不行"}]
 
@@ -305,7 +307,9 @@ class BatchMachine(RuleBasedStateMachine):
         if not commit:
             return
         self.farm.batches.add("default", name, inputs(range(1, self.sizes[name] + 1)))
-        self.farm.scripts("batch_commit", name, "default", 0, "", dump_subjects((), "default"), "")
+        self.farm.scripts(
+            "batch_commit", name, "default", "", 0, "", dump_subjects((), "default"), ""
+        )
         self.accepted.add(name)
 
     @rule(data=st.data(), status=st.sampled_from(("failed", "expired", "canceled")))
