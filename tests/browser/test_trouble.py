@@ -116,13 +116,17 @@ def test_it_works_where_a_browser_keeps_nothing(farm: Farm, make_view: MakeView)
     view.wait_for_state("succeeded")
 
 
-def test_the_focus_stays_in_the_list_when_an_entry_goes(farm: Farm, make_view: MakeView) -> None:
-    view = make_view(farm)
-    view.open()
+def speak_two(view: View) -> None:
     for text in ("一。", "二。"):
         view.speak(text)
         view.page.wait_for_selector(f"#result-title:has-text('{text}')")
         view.wait_for_state("succeeded")
+
+
+def test_the_focus_stays_in_the_list_when_an_entry_goes(farm: Farm, make_view: MakeView) -> None:
+    view = make_view(farm)
+    view.open()
+    speak_two(view)
     first = view.page.locator("#history li").last
     first.locator("[data-act=remove]").focus()
     for left in (1, 0):
@@ -223,10 +227,7 @@ def test_a_job_that_can_not_be_heard_while_it_is_made_is_asked_for_once(
 def test_the_job_that_was_chosen_last_is_shown(farm: Farm, make_view: MakeView) -> None:
     view = make_view(farm)
     view.open()
-    for text in ("一。", "二。"):
-        view.speak(text)
-        view.page.wait_for_selector(f"#result-title:has-text('{text}')")
-        view.wait_for_state("succeeded")
+    speak_two(view)
     late: list[Route] = []
     address = f"**/v1/jobs/{view.job_id()}"
     view.page.route(address, lambda route: late.append(route), times=1)
