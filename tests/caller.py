@@ -5,12 +5,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from tests.conftest import wait_until
 
 TERMINAL = {"succeeded", "failed", "canceled", "expired"}
 TIMEOUT_S = 90.0
+_texts = count()
+
+
+def fresh_text(sentences: int) -> str:
+    """A text that no other test has had spoken, so that the farm's cache holds none of it."""
+    text = next(_texts)
+    return "".join(f"第{text}篇第{i}句。" for i in range(sentences))
 
 
 @dataclass(frozen=True)

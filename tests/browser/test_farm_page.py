@@ -7,6 +7,7 @@ import pytest
 
 from shared.tenants import Scope
 from tests.browser.conftest import MakeView, new_key
+from tests.caller import fresh_text
 from tests.conftest import wait_until
 from tests.e2e.conftest import Farm
 from tests.e2e.receiver import Receiver
@@ -39,7 +40,7 @@ def test_it_shows_how_the_farm_stands(farm: Farm, make_view: MakeView) -> None:
     view = make_view(farm)
     view.open("farm")
     view.page.wait_for_selector("#lanes tr[data-key=fake]")
-    book = farm.submit("".join(f"这是第{i}句。" for i in range(400)), voice="fake")
+    book = farm.submit(fresh_text(400), voice="fake")
     view.until(f"document.querySelector('#workers').textContent.includes('{book}:')")
     view.until("Number(document.querySelector('[data-tile=waiting] .value').textContent) > 100")
     view.until("Number(document.querySelector('[data-tile=rate] .value').textContent) > 0")

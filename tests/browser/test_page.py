@@ -8,13 +8,12 @@ import pytest
 
 from shared.tenants import Scope
 from tests.browser.conftest import MakeView, new_key
+from tests.caller import fresh_text
 from tests.e2e.conftest import Farm
 
 pytestmark = pytest.mark.e2e
 
 POEM = "春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。"
-# The fake voice waits for every character: this is a minute and more of work, which tests cancel.
-BOOK = "".join(f"这是第{i}句。" for i in range(400))
 LIMIT = 200_000
 PLAYED = "document.getElementById('audio').currentTime > 0.3"
 # How many columns of the waveform's middle are painted at a quarter of its height.
@@ -75,7 +74,9 @@ def test_it_plays_while_it_renders_and_can_be_canceled_retried_and_deleted(
 ) -> None:
     view = make_view(farm)
     view.open()
-    view.speak(BOOK, voice="fake")
+    view.speak(
+        fresh_text(400), voice="fake"
+    )  # over a minute of work: the fake voice takes its time
     view.until(f"document.getElementById('state').className === 'state running' && {PLAYED}")
     assert "playing while it is made" in view.text("#status")
     view.until("document.getElementById('status').textContent.includes('done in about')")

@@ -7,12 +7,12 @@ from playwright.sync_api import Route
 
 from shared.tenants import Scope
 from tests.browser.conftest import MakeView, View, new_key
+from tests.caller import fresh_text
 from tests.e2e.conftest import Farm
 
 pytestmark = pytest.mark.e2e
 
 # Longer on the fake voice than what a test does in the meantime.
-LONG = "".join(f"这是第{i}句。" for i in range(400))
 LIVE = "document.getElementById('audio').src.includes('stream=1')"
 NO_STORAGE = """
 for (const name of ['localStorage', 'sessionStorage']) {
@@ -81,7 +81,7 @@ def test_a_limit_is_waited_for_and_the_job_followed_on(farm: Farm, make_view: Ma
 def test_the_list_asks_nobody_for_a_key(farm: Farm, make_view: MakeView) -> None:
     view = make_view(farm)
     view.open()
-    view.speak(LONG, voice="fake")
+    view.speak(fresh_text(400), voice="fake")
     view.wait_for_state("running")
     first = view.job_id()
     view.page.route(f"**/v1/jobs/{first}", lambda route: route.fulfill(status=401, body="{}"))
@@ -95,7 +95,7 @@ def test_the_list_asks_nobody_for_a_key(farm: Farm, make_view: MakeView) -> None
 def test_dragging_ends_where_it_was_dragged_to(farm: Farm, make_view: MakeView) -> None:
     view = make_view(farm)
     view.open()
-    view.speak("".join(f"说到第{i}句话了。" for i in range(40)), voice="fake")
+    view.speak(fresh_text(40), voice="fake")
     view.wait_for_state("running")
     view.until(LIVE)
     view.wait_for_state("succeeded")
@@ -184,7 +184,7 @@ def test_a_job_that_is_removed_while_it_is_shown_is_told_to_be_gone(
 ) -> None:
     view = make_view(farm)
     view.open()
-    view.speak(LONG, voice="fake")
+    view.speak(fresh_text(400), voice="fake")
     view.wait_for_state("running")
     farm.call("DELETE", f"/v1/jobs/{view.job_id()}")
     view.page.wait_for_selector("#result-fault:has-text('not there any more')")
@@ -218,7 +218,7 @@ def test_a_job_that_can_not_be_heard_while_it_is_made_is_asked_for_once(
     view = make_view(farm)
     view.page.route("**/v1/listen/**stream=1", lambda route: route.fulfill(status=503))
     view.open()
-    view.speak("".join(f"说到第{i}句话了。" for i in range(20)), voice="fake")
+    view.speak(fresh_text(40), voice="fake")
     view.wait_for_state("succeeded")
     view.until("document.getElementById('audio').currentTime > 0.3")
     assert sum("stream=1" in url for url in view.asked) == 1
@@ -256,7 +256,7 @@ def test_tabs_that_nobody_sees_leave_the_browsers_connections_to_the_others(
         view = View(page, first.base)
         view.open()
         page.select_option("#format", "pcm")  # it is not played while it is made
-        view.speak(LONG, voice="fake")
+        view.speak(fresh_text(400), voice="fake")
         page.wait_for_selector("#state.queued, #state.running")
         jobs.append(view.job_id())
         page.evaluate(HIDE, True)
