@@ -59,7 +59,7 @@ function call(method, path, operation, schemas) {
 }
 
 async function draw() {
-  const doc = await (await fetch("/openapi.json")).json();
+  const doc = await (await fetch("openapi.json")).json();
   for (const tag of doc.tags) {
     // The shortest path is what the others are about.
     const paths = Object.entries(doc.paths).sort(([one], [other]) => one.length - other.length);

@@ -73,7 +73,7 @@ def test_an_unforeseen_fault_is_a_500_that_tells_nothing(
     assert told.request_id == answer.json["request_id"]
 
 
-@pytest.mark.parametrize("path", ["/", "/docs"])
+@pytest.mark.parametrize("path", ["/", "/farm", "/docs"])
 def test_pages_allow_only_the_farms_own_files(client: FlaskClient, path: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 200
@@ -83,6 +83,13 @@ def test_pages_allow_only_the_farms_own_files(client: FlaskClient, path: str) ->
     assert "https://" not in answer.text
     assert "<script>" not in answer.text
     assert " style=" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/", "/farm", "/docs", "/static/docs.js"])
+def test_pages_work_behind_a_prefix_of_paths(client: FlaskClient, path: str) -> None:
+    with client.get(path) as answer:
+        text = answer.text
+    assert re.findall(r"""(?:href=|src=|fetch\()["'`]/.*""", text) == []
 
 
 def test_the_openapi_document_is_valid_and_names_every_route(client: FlaskClient) -> None:
