@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from api.embedded import installed_servers
+from api.embedded import alive, installed_servers
 from api.farm_client import FarmClient, FarmProblem, FarmUnreachable
 from shared.checks import (
     Check,
@@ -29,10 +29,14 @@ class Running:
 
 
 def running_farm(data_dir: Path) -> Running | None:
-    """The farm that `ttsfarm up` runs on `data_dir`, as far as its note tells."""
+    """The farm that `ttsfarm up` runs on `data_dir`, as far as its note tells.
+
+    None where the process that wrote the note was killed and left it behind.
+    """
     try:
         values = json.loads((data_dir / RUNNING).read_text("utf-8"))
-        return Running(url=values["url"], redis_url=values["redis_url"])
+        found = Running(url=values["url"], redis_url=values["redis_url"])
+        return found if alive(str(values["pid"])) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -228,7 +228,7 @@ def _lock(descriptor: int, data_dir: Path, patience_s: float) -> None:
         except BlockingIOError as error:
             pid = os.pread(descriptor, 20, 0).decode("ascii", "replace")
             # A farm that lives does not let go; the server of one that was killed is on its way.
-            if time.monotonic() > give_up or _alive(pid):
+            if time.monotonic() > give_up or alive(pid):
                 raise SetupProblem(
                     f"Another farm (process {pid or 'unknown'}) uses {data_dir}. Stop it, or "
                     "choose another --data-dir."
@@ -236,7 +236,8 @@ def _lock(descriptor: int, data_dir: Path, patience_s: float) -> None:
             time.sleep(0.1)
 
 
-def _alive(pid: str) -> bool:
+def alive(pid: str) -> bool:
+    """Whether a process of that number runs; none does whose number is no number."""
     try:
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):

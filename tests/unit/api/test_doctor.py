@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,14 @@ def test_the_note_of_a_running_farm_tells_its_addresses(tmp_path):
     note = {"url": "http://127.0.0.1:8081", "redis_url": "redis://x", "pid": os.getpid()}
     (tmp_path / RUNNING).write_text(json.dumps(note))
     assert running_farm(tmp_path) == Running(url="http://127.0.0.1:8081", redis_url="redis://x")
+
+
+def test_the_note_of_a_farm_that_was_killed_is_none(tmp_path):
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    note = {"url": "http://127.0.0.1:8081", "redis_url": "redis://x", "pid": ended.pid}
+    (tmp_path / RUNNING).write_text(json.dumps(note))
+    assert running_farm(tmp_path) is None
 
 
 def test_without_a_farm_the_doctor_says_so_and_fails(tmp_path: Path):
