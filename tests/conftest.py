@@ -23,6 +23,8 @@ from shared.settings import Settings, settings
 # What the tests call is on this machine; a proxy that the environment names would not find it.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "*"
 
+PATIENCE_S = 60.0  # with a server that works, on a machine that is busy
+
 # Below the ports that the system gives out by itself: none of those is lost to another process
 # before its server listens, or while that is away. Runs beside one another begin in other places.
 PORTS = range(16_000, 32_000)
@@ -154,7 +156,7 @@ def redis_url(redis_server: RedisServer) -> str:
 
 @pytest.fixture
 def redis_client(redis_url: str) -> Iterator[Redis]:
-    client = connect(redis_url)
+    client = connect(redis_url, timeout_s=PATIENCE_S)
     yield client
     client.close()
 

@@ -30,7 +30,7 @@ from shared.limits import dump_subjects
 from shared.schemas import Claim
 from shared.settings import Settings
 from shared.states import BatchStatus, JobStatus, UnitKind
-from tests.conftest import RedisServer
+from tests.conftest import PATIENCE_S, RedisServer
 from tests.walk import (
     AUDIO,
     Farm,
@@ -433,7 +433,7 @@ class BatchMachine(RuleBasedStateMachine):
 
 
 def test_no_history_makes_the_counts_wrong(redis_server: RedisServer) -> None:
-    client = connect(redis_server.url)
+    client = connect(redis_server.url, timeout_s=PATIENCE_S)
     machine: Callable[..., Any] = type(
         "Machine", (BatchMachine,), {"client": client, "url": redis_server.url}
     )

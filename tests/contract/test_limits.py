@@ -14,7 +14,7 @@ from shared.jobs import JobStore, Submission
 from shared.limits import DAY_S, LimitStore, Subject
 from shared.schemas import JobRequest
 from shared.settings import Settings
-from tests.conftest import RedisServer
+from tests.conftest import PATIENCE_S, RedisServer
 from tests.walk import Farm, finish_job
 
 pytestmark = pytest.mark.redis
@@ -39,7 +39,7 @@ def at_once(redis_url: str, ask: Callable[[JobStore, int], bool]) -> int:
     ready = threading.Barrier(CLIENTS)
 
     def one(number: int) -> bool:
-        client = connect(redis_url)
+        client = connect(redis_url, timeout_s=PATIENCE_S)
         try:
             client.ping()
             ready.wait(60)
@@ -194,7 +194,7 @@ def test_counters_survive_a_restart_of_redis(tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis", append_only=True)
     server.start()
     subject = Subject(name="tenant:a", jobs=1, chars=100, daily_chars=100)
-    client = connect(server.url)
+    client = connect(server.url, timeout_s=PATIENCE_S)
     try:
         JobStore(Scripts(client)).submit(submission("j1", subject))
         LimitStore(Scripts(client)).take_request("key:k", 2)

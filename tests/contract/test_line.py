@@ -37,7 +37,7 @@ class Line(Farm):
 
     def beat(self) -> None:
         for worker in self.present:
-            self.presence.announce(worker)
+            self.presence.announce(worker, ttl_s=600)
 
     def leave(self) -> None:
         for worker in self.present:

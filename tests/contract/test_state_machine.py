@@ -32,7 +32,7 @@ from shared.schemas import Claim, SegmentResult, SegmentSpec
 from shared.settings import Settings
 from shared.states import JOB_ACTIVE, Finish, JobStatus, UnitKind
 from shared.work import segment_unit
-from tests.conftest import RedisServer
+from tests.conftest import PATIENCE_S, RedisServer
 from tests.walk import AUDIO, Farm, expire_leases, ready_retries, result, snapshot, spec
 
 pytestmark = pytest.mark.redis
@@ -484,7 +484,7 @@ class FarmMachine(RuleBasedStateMachine):
 
 
 def test_no_history_loses_or_doubles_work(redis_server: RedisServer) -> None:
-    client = connect(redis_server.url)
+    client = connect(redis_server.url, timeout_s=PATIENCE_S)
     machine = type("Machine", (FarmMachine,), {"client": client, "url": redis_server.url})
     run_state_machine_as_test(
         machine,
@@ -508,7 +508,7 @@ def test_backlogged_tenants_get_equal_shares(
     redis_server: RedisServer, costs: list[int], n_claims: int, both: bool
 ) -> None:
     """In each class by itself; where both wait, bulk work gets its fifth of the claims."""
-    with connect(redis_server.url) as client:
+    with connect(redis_server.url, timeout_s=PATIENCE_S) as client:
         client.flushall()
         farm = Farm(Scripts(client), Settings(redis_url=redis_server.url))
         kinds = ("interactive", "bulk") if both else ("bulk",)

@@ -4,6 +4,8 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from shared.states import JobStatus
 from tests.bench import Worker, raises
 from tests.conftest import wait_until
 from tests.walk import ready_retries
+from worker.engine.fake import FakeEngine
 
 pytestmark = pytest.mark.redis
 
@@ -169,24 +172,40 @@ def test_text_nobody_can_speak_fails_with_its_reason(worker: Worker) -> None:
     assert (job.status, job.error.code) == (JobStatus.FAILED, "empty_audio")
 
 
-def test_a_canceled_segment_is_not_reported(worker: Worker) -> None:
+@contextmanager
+def rendering(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Job `a` is being rendered inside the block, and until the heartbeat has heard of its end."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(*_: object) -> None:
+        begun.set()
+        go_on.wait(60)
+
+    monkeypatch.setattr(FakeEngine, "_obey", wait)
     worker.farm.submit("a", "[[sleep 2]]好了。")
     drain = threading.Thread(target=worker.drain)
     drain.start()
-    wait_until(lambda: any(w.holding for w in worker.farm.presence.workers()), 60)
-    worker.farm.jobs.cancel("default", "a")
+    assert begun.wait(60)
+    yield
+    wait_until(lambda: len(worker.heartbeat._lost) > 0, 60)
+    go_on.set()
     drain.join()
+
+
+def test_a_canceled_segment_is_not_reported(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with rendering(worker, monkeypatch):
+        worker.farm.jobs.cancel("default", "a")
     assert worker.farm.status("a") is JobStatus.CANCELED
     assert worker.farm.jobs.job("default", "a").segments_done == 0
 
 
-def test_a_job_deleted_while_it_is_rendered_leaves_no_object(worker: Worker) -> None:
-    worker.farm.submit("a", "[[sleep 2]]好了。")
-    drain = threading.Thread(target=worker.drain)
-    drain.start()
-    wait_until(lambda: any(w.holding for w in worker.farm.presence.workers()), 60)
-    worker.farm.jobs.delete("default", "a")
-    drain.join()
+def test_a_job_deleted_while_it_is_rendered_leaves_no_object(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with rendering(worker, monkeypatch):
+        worker.farm.jobs.delete("default", "a")
     assert worker.objects() == []
 
 

@@ -19,7 +19,7 @@ from shared.schemas import AudioResult, Voice
 from shared.settings import Settings
 from shared.storage import open_store
 from shared.tenants import KeyStore, NewKey, Scope, known_scopes
-from tests.conftest import wait_until
+from tests.conftest import PATIENCE_S, wait_until
 from tests.walk import Farm, result
 
 FAKE = Voice(
@@ -112,6 +112,12 @@ class Api:
         yield
         thread.join(timeout=60)
         assert not thread.is_alive()
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Apps wait for a Redis that a busy machine holds up, and ask it once."""
+    monkeypatch.setattr("api.app.REDIS_TIMEOUT_S", PATIENCE_S)
 
 
 @pytest.fixture

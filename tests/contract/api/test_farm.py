@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from api.app import create_app
+from api.app import REDIS_TIMEOUT_S, create_app
 from shared.settings import Settings
 from tests.conftest import RedisServer
 
@@ -146,8 +146,9 @@ def test_too_many_waiting_callers_are_told_to_come_back(api: Any) -> None:
 
 
 @pytest.fixture
-def fallible(tmp_path: Path) -> Iterator[tuple[RedisServer, Any]]:
-    """A Redis of this test's own, and an app on it."""
+def fallible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[RedisServer, Any]]:
+    """A Redis of this test's own, and an app on it that waits for it no longer than others do."""
+    monkeypatch.setattr("api.app.REDIS_TIMEOUT_S", REDIS_TIMEOUT_S)
     server = RedisServer(tmp_path / "redis", append_only=False)
     server.start()
     app = create_app(Settings(redis_url=server.url, storage_dir=tmp_path / "objects"))

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -335,10 +336,13 @@ def test_a_farm_whose_reader_stalls_prints_on_when_it_reads_again(children) -> N
         children.console = Console(out, {})
         script = "for n in range(4000): print(f'{n:060}', flush=True)\nprint('end', flush=True)"
         children.start(program("one", f"import time\n{script}\ntime.sleep(60)"))
+        while len(children.console._waiting) < 150_000:
+            children.tick(0.02)
+        os.set_blocking(reader, False)
         told = []
         while b"end" not in b"".join(told):
             children.tick(0.02)
-            if len(children.console._waiting) > 150_000 or told:
+            with suppress(BlockingIOError):
                 told.append(os.read(reader, 65_536))
     os.close(reader)
     assert b"".join(told).count(b"\n") == 4001

@@ -245,7 +245,7 @@ def test_a_body_that_never_comes_does_not_undo_the_status() -> None:
         hang(connection)
 
     with Receiver(stall) as receiver:
-        outcome = send(receiver.url, timeout_s=3)  # the status is to come in time
+        outcome = send(receiver.url, timeout_s=10)  # the status is to come in time
     assert outcome.accepted
 
 
