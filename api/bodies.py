@@ -68,6 +68,8 @@ class _StrictDecoder(json.JSONDecoder):
 
     def raw_decode(self, s: str, idx: int = 0) -> tuple[Any, int]:
         value, end = super().raw_decode(s, idx)
+        if s.count("[", idx, end) + s.count("{", idx, end) <= MOST_NESTED:
+            return value, end  # most bodies: nothing is nested deeper than it has brackets
         layer, depth = [value], 0
         while layer:
             depth += 1

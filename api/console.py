@@ -24,7 +24,7 @@ FAINT = 2
 LEVEL_COLOURS = {"WARNING": 33, "ERROR": 31, "CRITICAL": 31}
 # Shown on a terminal beside a log line's message; the rest of the line is for machines.
 SHOWN = ("job",)
-SHOWN_IN_TROUBLE = ("job", "unit", "code")
+SHOWN_IN_TROUBLE = ("job", "unit", "code", "request_id")
 # Redis's own lines: process and time stand before our own, and its start says nothing new.
 SERVER_START = re.compile(
     r"\d+:(?:[A-Z] \d\d \w{3} \d{4} [\d:.]+ [.*#-]|signal-handler \(\d+\)) ", re.ASCII
@@ -128,7 +128,8 @@ class Console:
         sentence += UNSEEN.sub(lambda found: repr(found[0])[1:-1], str(fields["message"]))
         if details := _details(fields, SHOWN_IN_TROUBLE if start else SHOWN):
             sentence += "  " + self._paint(FAINT, ", ".join(details))
-        return f"{sentence}\n{fields['exc_info']}" if "exc_info" in fields else sentence
+        trace = fields.get("exc_info") or fields.get("trace")
+        return f"{sentence}\n{str(trace).rstrip()}" if trace else sentence
 
 
 def _descriptor(out: TextIO) -> int | None:

@@ -48,13 +48,17 @@ class Claims:
 
 
 class KeySet:
-    """The public keys of a JWKS, found by `kid`; `read` gets the document."""
+    """The public keys of a JWKS, found by `kid`; `read` gets the document.
+
+    While it does, `waiting` tokens of unknown keys wait.
+    """
 
     def __init__(
         self,
         read: Callable[[], bytes],
         algorithm: str,
         clock: Callable[[], float] = time.monotonic,
+        waiting: int = WAITING,
     ) -> None:
         self._read = read
         self._algorithm = algorithm
@@ -62,7 +66,7 @@ class KeySet:
         self._keys: dict[str | None, PyJWK] = {}
         self._read_at = self._tried_at = float("-inf")
         self._lock = threading.Lock()
-        self._seats = threading.Semaphore(WAITING)
+        self._seats = threading.Semaphore(waiting)
 
     def find(self, kid: str | None) -> PyJWK:
         """The key that signed a token; raises `Unauthorized` or, with no keys, `Unavailable`."""
@@ -205,7 +209,8 @@ def _key_finder(settings: Settings) -> FindKey:
     if settings.jwt_jwks and settings.jwt_algorithm == "HS256":
         raise WrongSetting("TTSFARM_JWT_JWKS: a key set is for RS256 and ES256, not for HS256")
     if settings.jwt_jwks:
-        return KeySet(_reader(settings.jwt_jwks), settings.jwt_algorithm).find
+        waiting = min(WAITING, max(1, settings.api_threads // 4))  # the others serve on
+        return KeySet(_reader(settings.jwt_jwks), settings.jwt_algorithm, waiting=waiting).find
     key = _fixed_key(settings)
     return lambda _kid: key
 

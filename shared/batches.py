@@ -234,7 +234,7 @@ class BatchStore:
         if phase in ("crowded", "full"):
             size = self._size(tenant, batch_id)
             # What is refused may not fill Redis; another call of its sender may have got it in.
-            self._scripts("batch_delete", batch_id, tenant, "storing")
+            self._scripts("batch_delete", batch_id, tenant, "storing", stem)
             self.settle(tenant, batch_id)
             if phase == "crowded":
                 raise crowded(row[0] / 1000, wait_limit_s or 0.0)

@@ -10,7 +10,7 @@ from shared.connection import connect
 from shared.redis_address import parse_redis_url
 from shared.sentinels import sentinel_options
 from tests.certificates import Certificates
-from tests.conftest import RedisServer, wait_until
+from tests.conftest import PATIENCE_S, RedisServer, wait_until
 
 NAME = "farm"
 PASSWORD = "a/pass:word,of@redis"
@@ -138,5 +138,6 @@ class Replicated:
         return state
 
     def _client(self, sentinel: RedisServer) -> Redis:
-        options = sentinel_options(parse_redis_url(self.url), 5.0)
+        options = sentinel_options(parse_redis_url(self.url), PATIENCE_S)
+        options |= {"socket_timeout": PATIENCE_S, "socket_connect_timeout": PATIENCE_S}
         return Redis(port=sentinel.port, host="127.0.0.1", decode_responses=True, **options)

@@ -116,7 +116,7 @@ class Calls:
         *,
         key: str | None = None,
         timeout_s: float = 10.0,
-        tries: int = 6,
+        tries: int = 9,  # over ten seconds: a farm takes some to be restarted
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self.url = url.rstrip("/")

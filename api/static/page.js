@@ -17,7 +17,8 @@ let voices = [];
 let emotion = "neutral";
 let job = null; // the one that is shown
 let following = new AbortController();
-let choice = 0; // counts what was asked to be shown: only the last is
+let choice = {}; // the job that was asked to be shown last: no other is
+let asking = false; // for the voices
 let unanswered = {}; // the job asked for last, while no answer came
 const sampler = new Audio();
 const samples = new Map();
@@ -72,6 +73,13 @@ function asked() {
 
 // Asked again until a voice is ready: a page may be open before its farm is.
 async function loadVoices() {
+  if (asking) return;
+  asking = true;
+  await untilReady();
+  asking = false;
+}
+
+async function untilReady() {
   let told = false;
   for (;;) {
     const fault = await readVoices();
@@ -175,6 +183,7 @@ async function submit(event) {
     const body = { ...given, ...asked(), format: $("format").value, captions: CAPTIONED };
     const made = await make(body);
     history.add(made, plain(given.ssml || given.text));
+    choice = {};
     await open(made, true);
   } catch (fault) {
     showFault($("form-fault"), fault);
@@ -306,7 +315,7 @@ async function attempt(id, act) {
 }
 
 const showJob = (id, autoplay) => attempt(id, async () => {
-  const mine = choice += 1;
+  const mine = choice = { id };
   const found = await fetchJob(id);
   if (mine === choice) await open(found, autoplay);
 });
@@ -320,6 +329,7 @@ const cancelJob = (id) => attempt(id, async () => {
 const retryJob = (id) => attempt(id, async () => {
   const again = await (await send(jobPath(id, "/retry"), "POST")).json();
   history.note(again);
+  choice = {};
   await open(again, true);
 });
 
@@ -330,6 +340,7 @@ const removeJob = (id) => attempt(id, async () => {
     if (fault.code !== "not_found") throw fault;
   }
   history.forget(id);
+  if (choice.id === id) choice = {};
   if (job?.id === id) {
     following.abort();
     player.stop();
@@ -379,7 +390,7 @@ async function poll() {
 function askAgain() {
   clearFault($("form-fault"));
   if (!voices.length) loadVoices();
-  if (job && !$("result-fault").hidden) showJob(job.id, false);
+  if (job && !job.error && !$("result-fault").hidden) showJob(job.id, false);
 }
 
 function redraw() {

@@ -54,11 +54,12 @@ export function playLive(job) {
   start();
 }
 
-// What can not be heard while it is made plays when it is done.
+// What can not be heard while it is made plays when it is done; a stream that broke is asked for again.
 function giveUp() {
+  const heard = audio.currentTime > 0;
   const { id } = now;
   stop();
-  now = { id };
+  if (!heard) now = { id };
 }
 
 // How much there is of the running job.

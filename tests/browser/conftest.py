@@ -154,10 +154,9 @@ def farm(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield farm
 
 
-def new_key(farm: Farm, *scopes: Scope) -> str:
-    """A key of the farm's tenant `school`."""
+def new_key(farm: Farm, *scopes: Scope, tenant: str = "school") -> str:
     store = KeyStore(Scripts(connect(farm.redis.url)))
-    return store.create(NewKey(tenant="school", scopes=frozenset(scopes)))[1]
+    return store.create(NewKey(tenant=tenant, scopes=frozenset(scopes)))[1]
 
 
 @pytest.fixture(scope="module")

@@ -86,7 +86,8 @@ def test_it_plays_while_it_renders_and_can_be_canceled_retried_and_deleted(
     view.page.click("#history [data-act=retry]")
     view.until("document.getElementById('state').className === 'state running'")
     job = view.job_id()
-    view.page.click("#history [data-act=cancel]")
+    with view.page.expect_response("**/cancel"):
+        view.page.click("#history [data-act=cancel]")
     view.wait_for_state("canceled")
     view.page.click("#history [data-act=remove]")
     view.page.click("#history [data-sure]")

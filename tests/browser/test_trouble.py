@@ -95,7 +95,7 @@ def test_the_list_asks_nobody_for_a_key(farm: Farm, make_view: MakeView) -> None
 def test_dragging_ends_where_it_was_dragged_to(farm: Farm, make_view: MakeView) -> None:
     view = make_view(farm)
     view.open()
-    view.speak(fresh_text(40), voice="fake")
+    view.speak(fresh_text(80), voice="fake")
     view.wait_for_state("running")
     view.until(LIVE)
     view.wait_for_state("succeeded")
@@ -151,9 +151,10 @@ def test_a_page_that_is_open_before_its_farm_needs_no_reload(
     farm: Farm, make_view: MakeView, answer: Callable[[Route], None], told: str
 ) -> None:
     view = make_view(farm)
-    view.page.route("**/v1/voices", answer, times=1)
+    view.page.route("**/v1/voices", answer)
     view.open()
     view.page.wait_for_selector(f"#form-fault:has-text('{told}')")
+    view.page.unroute("**/v1/voices")
     view.choose_voice("espeak-zh")
     assert not view.page.is_visible("#form-fault")
     view.speak("你好。")
@@ -194,18 +195,20 @@ def test_a_job_that_is_removed_while_it_is_shown_is_told_to_be_gone(
     assert not view.page.is_visible("#cancel")
 
 
-def test_a_text_outlives_a_change_of_the_key(guarded: Farm, make_view: MakeView) -> None:
-    key = new_key(guarded, Scope.SUBMIT, Scope.READ)
-    view = make_view(guarded)
-    view.open()
+def give_key(view: View, key: str) -> None:
     view.page.wait_for_selector("#key-dialog[open]")
     view.page.fill("#key", key)
     view.page.press("#key", "Enter")
+
+
+def test_a_text_outlives_a_change_of_the_key(guarded: Farm, make_view: MakeView) -> None:
+    view = make_view(guarded)
+    view.open()
+    give_key(view, new_key(guarded, Scope.SUBMIT, Scope.READ))
     view.choose_voice("fake")
     view.page.fill("#text", "写了很久的一篇文章。")
     view.page.click("#change-key")
-    view.page.fill("#key", new_key(guarded, Scope.SUBMIT, Scope.READ))
-    view.page.press("#key", "Enter")
+    give_key(view, new_key(guarded, Scope.SUBMIT, Scope.READ))
     view.page.wait_for_load_state("networkidle")
     assert view.page.input_value("#text") == "写了很久的一篇文章。"
     view.page.click("#go")
@@ -218,10 +221,60 @@ def test_a_job_that_can_not_be_heard_while_it_is_made_is_asked_for_once(
     view = make_view(farm)
     view.page.route("**/v1/listen/**stream=1", lambda route: route.fulfill(status=503))
     view.open()
-    view.speak(fresh_text(40), voice="fake")
+    with view.page.expect_request("**/v1/listen/**stream=1"):
+        view.speak(fresh_text(80), voice="fake")
     view.wait_for_state("succeeded")
     view.until("document.getElementById('audio').currentTime > 0.3")
     assert sum("stream=1" in url for url in view.asked) == 1
+
+
+def test_what_is_heard_while_it_is_made_is_heard_again_after_a_restart_of_the_farm(
+    farm: Farm, make_view: MakeView
+) -> None:
+    view = make_view(farm)
+    view.open()
+    view.speak(fresh_text(400), voice="fake")
+    view.until(f"{LIVE} && document.getElementById('audio').currentTime > 0.3")
+    farm.kill("api")
+    view.until(f"!({LIVE})")
+    farm.spawn("api", "ttsfarm", "serve")
+    view.until(f"{LIVE} && document.getElementById('audio').currentTime > 0.3")
+    farm.call("DELETE", f"/v1/jobs/{view.job_id()}")
+
+
+def test_a_job_that_failed_is_not_gone_for_who_gives_another_key(
+    guarded: Farm, make_view: MakeView
+) -> None:
+    view = make_view(guarded)
+    view.open()
+    give_key(view, new_key(guarded, Scope.SUBMIT, Scope.READ))
+    view.speak("[[refuse]]。", voice="fake")
+    view.wait_for_state("failed")
+    view.page.click("#change-key")
+    give_key(view, new_key(guarded, Scope.SUBMIT, Scope.READ, tenant="another"))
+    view.speak("你好。", voice="fake")
+    view.wait_for_state("succeeded")
+    assert view.page.locator("#history .state.failed").count() == 1
+
+
+def test_a_job_that_is_made_is_shown_though_an_older_one_was_asked_for(
+    farm: Farm, make_view: MakeView
+) -> None:
+    view = make_view(farm)
+    view.open()
+    view.speak("旧的。")
+    view.wait_for_state("succeeded")
+    late: list[Route] = []
+    address = f"**/v1/jobs/{view.job_id()}"
+    view.page.route(address, lambda route: late.append(route), times=1)
+    view.page.click("#history .open")
+    view.speak("新的。")
+    view.page.wait_for_selector("#result-title:has-text('新')")
+    view.wait_for_state("succeeded")
+    with view.page.expect_response(address):
+        late[0].continue_()
+    view.page.wait_for_load_state("networkidle")
+    assert view.text("#result-title") == "新的。"
 
 
 def test_the_job_that_was_chosen_last_is_shown(farm: Farm, make_view: MakeView) -> None:

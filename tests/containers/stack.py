@@ -87,6 +87,7 @@ class Stack(Caller):
         for service in services:
             container = self.containers(service)[0]
             before = self.inspect(container)
+            assert before["State"]["Pid"] > 0, f"{service} is not running"
             os.kill(before["State"]["Pid"], signal.SIGKILL)
             killed[container] = before["RestartCount"]
         for container, restarts in killed.items():

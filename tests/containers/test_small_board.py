@@ -75,5 +75,8 @@ def test_a_quarter_of_an_hour_of_speech_stays_far_below_a_workers_1_gb(stack: St
     assert job["progress"]["audio_s"] > 750
     assert {worker: stack.inspect(worker)["RestartCount"] for worker in workers} == before
     for worker in workers:
-        status = stack.docker("exec", worker, "sh", "-c", "grep -h VmHWM /proc/[0-9]*/status")
-        assert sum(int(line.split()[1]) for line in status.splitlines()) < 700_000, status
+        # A look at its health may end just then, and its file with it.
+        look = "grep -hs VmHWM /proc/[0-9]*/status; true"
+        peaks = stack.docker("exec", worker, "sh", "-c", look).splitlines()
+        assert len(peaks) >= 2, "Celery's parent and its child"
+        assert sum(int(line.split()[1]) for line in peaks) < 700_000, peaks

@@ -85,6 +85,27 @@ def test_who_sends_a_batch_that_was_removed_puts_nothing_into_the_next_of_its_na
     assert farm.batches.commit("default", "b", stem=second.stem).n_total == 1
 
 
+class Reopened(Scripts):
+    """As soon as a batch is refused it is removed, and another of its name is being sent."""
+
+    def __call__(self, name: str, *args: str | int | float | bytes) -> Any:
+        answer = super().__call__(name, *args)
+        if name == "batch_commit" and answer[0] == "full":
+            others = BatchStore(Scripts(self.client))
+            others.delete("default", "c")
+            others.open(head("c", fingerprint="new"), "new")
+        return answer
+
+
+def test_what_a_refusal_removes_is_not_the_next_of_its_name(farm: Farm) -> None:
+    store_two_batches(farm)
+    tenant, sender = Subject(name="tenant:default", jobs=2), Reopened(farm.scripts.client)
+    with pytest.raises(TooManyRequests):
+        BatchStore(sender).commit("default", "c", subjects=(tenant,), stem="stem-c")
+    farm.batches.add("default", "c", inputs(range(1, 2)), "new")
+    assert farm.batches.commit("default", "c", stem="new").n_total == 1
+
+
 def test_its_characters_count_for_the_day_from_its_acceptance(farm: Farm) -> None:
     tenant = Subject(name="tenant:default", daily_chars=17)
     store_two_batches(farm)

@@ -64,7 +64,7 @@ class Farm(Caller):
             self.add_worker(f"worker{i}")
         if courier:
             self.spawn("courier", "ttsfarm-worker", "run", "--courier")
-        wait_until(self.ready(workers), 180)
+        wait_until(self.ready(workers), 300)  # a model's loops may have to be compiled
 
     def add_worker(self, name: str) -> None:
         self.spawn(name, "ttsfarm-worker", "run")

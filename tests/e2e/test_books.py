@@ -104,7 +104,7 @@ def test_kill_9_of_the_api_in_the_middle_of_a_book(farm: Farm) -> None:
 
 
 def test_kill_9_of_the_assembler_repeats_the_assembly_alone(farm: Farm) -> None:
-    job_id = farm.submit(book("戊", 80), format="opus")  # the slowest to encode
+    job_id = farm.submit(book("戊", 300), format="opus")  # the slowest to encode
 
     def assembly() -> dict[str, Any]:
         return units(farm.redis.url, job_id).get("assemble", {})

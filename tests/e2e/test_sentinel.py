@@ -71,11 +71,11 @@ def test_a_master_lost_under_load_loses_and_doubles_nothing(
     farm = farm_on(redis, TTSFARM_REDIS_WAIT_REPLICAS="1", TTSFARM_FAKE_COST_S_PER_CHAR="0.002")
     farm.start(workers=2)
     done: list[tuple[str, int]] = []
+    old = redis.master()
+    assert old.process
     with ThreadPoolExecutor(8) as callers:
         work = [callers.submit(lambda i: done.append(accepted(farm, i)), i) for i in range(N_JOBS)]
         wait_until(lambda: len(done) >= N_JOBS // 3, 60)
-        old = redis.master()
-        assert old.process
         if frozen:  # cut off, and then back, believing for seconds that it is the master
             old.process.send_signal(signal.SIGSTOP)
             wait_until(lambda: redis.master() is not old, 60)

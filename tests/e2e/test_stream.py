@@ -88,7 +88,7 @@ def test_kill_9_of_the_api_in_the_middle_costs_no_listener_a_byte(make_farm: Mak
 def test_a_stream_never_ends_well_without_its_end(make_farm: MakeFarm) -> None:
     farm = make_farm(TTSFARM_STREAM_IDLE_S="10", TTSFARM_MAX_STREAMS="2")
     farm.start()
-    failing = farm.submit(BOOK + "[[sleep 2]]好的。" * 2 + "[[refuse]]坏的。")
+    failing = farm.submit(BOOK + "[[sleep 5]]好的。[[sleep 5]]很好。[[refuse]]坏的。")
     with listening_to(farm, failing) as answer:
         assert until_broken(answer)[:4] == b"RIFF"
     assert farm.ended(failing)["status"] == "failed"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.conftest import free_port
+
 MOODS = ("500", "302", "429", "hang", "late", "rude")
 HANGS_S = 4.0  # longer than a farm of this suite waits
 
@@ -26,7 +28,7 @@ class Receiver:
         self.moods: deque[str] = deque()
         self.messages: list[Message] = []
         self._closing = threading.Event()
-        self._serve(0)
+        self._serve(free_port())
 
     @property
     def url(self) -> str:

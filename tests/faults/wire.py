@@ -6,6 +6,8 @@ import time
 from contextlib import suppress
 from enum import Enum
 
+from tests.conftest import free_port
+
 PIECE_BYTES = 65_536
 
 
@@ -30,7 +32,7 @@ class Wire:
         self._open: set[socket.socket] = set()
         self._closed = False
         self.delay_s = 0.0  # before each piece of an answer
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._listener = socket.create_server(("127.0.0.1", free_port()), backlog=128)
         self.port = int(self._listener.getsockname()[1])
         self._accepting = self._listen()
 

@@ -12,7 +12,7 @@ from tests.e2e.conftest import Farm, MakeFarm
 SETTINGS = {
     "TTSFARM_MAX_WAIT_S": "1",
     "TTSFARM_SYNTHESIZE_WAIT_S": "60",
-    "TTSFARM_STREAM_IDLE_S": "5",
+    "TTSFARM_STREAM_IDLE_S": "30",
     "TTSFARM_MAX_TEXT_CHARS": "2000",  # whatever is made up is spoken within the time
     "TTSFARM_MAX_BATCH_INPUTS": "20",
 }

@@ -247,9 +247,12 @@ def test_a_person_reads_how_long_it_took(duration_ms, shown):
     assert person.getvalue() == f"12:00:00 worker-1 spoken  {shown}\n"
 
 
-def test_every_line_of_a_trace_stands_behind_its_process():
+@pytest.mark.parametrize(
+    "trace", [{"exc_info": "Traceback\n  line"}, {"trace": "Traceback\n  line\n"}]
+)
+def test_every_line_of_a_trace_stands_behind_its_process(trace):
     person = Terminal()
-    log = json.dumps({"level": "ERROR", "message": "a fault", "exc_info": "Traceback\n  line"})
+    log = json.dumps({"level": "ERROR", "message": "a fault", **trace})
     Console(person, {"NO_COLOR": "1"}, noon).line("api", log)
     start = "12:00:00 api      "
     assert person.getvalue() == f"{start}error: a fault\n{start}Traceback\n{start}  line\n"
