@@ -240,7 +240,7 @@ def alive(pid: str) -> bool:
     """Whether a process of that number runs; none does whose number is no number."""
     try:
         os.kill(int(pid), 0)
-    except (ValueError, ProcessLookupError):
+    except (ValueError, OverflowError, ProcessLookupError):
         return False
     except PermissionError:
         return True

@@ -56,7 +56,7 @@ export function playLive(job) {
 
 // What can not be heard while it is made plays when it is done; a stream that broke is asked for again.
 function giveUp() {
-  const heard = audio.currentTime > 0;
+  const heard = audio.currentTime > 0 && !audio.paused;
   const { id } = now;
   stop();
   if (!heard) now = { id };
