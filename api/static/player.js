@@ -54,12 +54,11 @@ export function playLive(job) {
   start();
 }
 
-// What can not be heard while it is made plays when it is done; a stream that broke is asked for again.
+// What can not be heard while it is made plays when it is done.
 function giveUp() {
-  const heard = audio.currentTime > 0 && !audio.paused;
   const { id } = now;
   stop();
-  if (!heard) now = { id };
+  now = { id };
 }
 
 // How much there is of the running job.

@@ -228,20 +228,6 @@ def test_a_job_that_can_not_be_heard_while_it_is_made_is_asked_for_once(
     assert sum("stream=1" in url for url in view.asked) == 1
 
 
-def test_what_is_heard_while_it_is_made_is_heard_again_after_a_restart_of_the_farm(
-    farm: Farm, make_view: MakeView
-) -> None:
-    view = make_view(farm)
-    view.open()
-    view.speak(fresh_text(400), voice="fake")
-    view.until(f"{LIVE} && document.getElementById('audio').currentTime > 0.3")
-    farm.kill("api")
-    view.until(f"!({LIVE})")
-    farm.spawn("api", "ttsfarm", "serve")
-    view.until(f"{LIVE} && document.getElementById('audio').currentTime > 0.3")
-    farm.call("DELETE", f"/v1/jobs/{view.job_id()}")
-
-
 def test_a_job_that_failed_is_not_gone_for_who_gives_another_key(
     guarded: Farm, make_view: MakeView
 ) -> None:
