@@ -74,9 +74,8 @@ def test_it_plays_while_it_renders_and_can_be_canceled_retried_and_deleted(
 ) -> None:
     view = make_view(farm)
     view.open()
-    view.speak(
-        fresh_text(400), voice="fake"
-    )  # over a minute of work: the fake voice takes its time
+    # Over a minute of work: the fake voice takes its time.
+    view.speak(fresh_text(400), voice="fake")
     view.until(f"document.getElementById('state').className === 'state running' && {PLAYED}")
     assert "playing while it is made" in view.text("#status")
     view.until("document.getElementById('status').textContent.includes('done in about')")
